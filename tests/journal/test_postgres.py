@@ -329,8 +329,8 @@ def test_space_is_given_back(url: str, store: PostgresStore) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        ("UPDATE kaygraph_rows SET blob = 'x' WHERE number = 2", "row 2 of run 'a' is not as it"),
-        ("UPDATE kaygraph_rows SET at = at + 1 WHERE number = 3", "row 3 of run 'a' is not as it"),
+        ("UPDATE kaygraph_rows SET blob = 'x' WHERE number = 2", "row 2 of run 'a' was changed"),
+        ("UPDATE kaygraph_rows SET at = at + 1 WHERE number = 3", "row 3 of run 'a' was changed"),
         ("DELETE FROM kaygraph_rows WHERE number = 2", "row 2 of run 'a' is missing"),
     ],
 )
@@ -353,7 +353,7 @@ def test_acknowledged_rows_that_are_gone_are_noticed(url: str, store: PostgresSt
     for _ in range(3):
         store.append("a", epoch, b"row")
     execute(url, "DELETE FROM kaygraph_rows WHERE number > 1")
-    with pytest.raises(JournalCorruptError, match="rows 2 to 3 of run 'a' are gone"):
+    with pytest.raises(JournalCorruptError, match="rows 2 to 3 of run 'a' are missing"):
         store.append("a", epoch, b"row")
     assert blobs(store, "a") == [b"row"]
 

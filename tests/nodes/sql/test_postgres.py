@@ -418,7 +418,7 @@ async def test_a_value_that_python_has_nothing_for_fails_its_row_alone(database,
     (failed,) = (row for row in shared["rows"] if isinstance(row, Outcome))
     assert failed.index == 7
     assert isinstance(failed.error, RowUnreadableError)
-    assert f"column 'at' holds a {kind} that" in str(failed.error)
+    assert f"column 'at' contains a {kind} that" in str(failed.error)
     assert f"'{value}'" not in str(failed.error)
     assert failed.error.__cause__ is not None
     others = [row for row in shared["rows"] if not isinstance(row, Outcome)]
@@ -450,7 +450,7 @@ async def test_values_at_the_edge_are_read(database):
 async def test_every_column_that_cannot_be_read_is_named(database):
     """All of a row, so that one look at the error is enough."""
     two = "SELECT 1 AS one, 'infinity'::date AS a, '24:00'::time AS b"
-    with pytest.raises(RowUnreadableError, match=r"'a' holds a date .*'b' holds a time "):
+    with pytest.raises(RowUnreadableError, match=r"'a' contains a date .*'b' contains a time "):
         await SQLRead(database, two).run_async({})
 
 
