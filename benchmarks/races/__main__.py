@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--seeds", type=int, default=100, help="for each test and order (100)")
     parser.add_argument("--folder", type=Path, help="keep what is installed, and use it again")
-    parser.add_argument("--seconds", type=int, default=600, help="for each package (600)")
+    parser.add_argument("--seconds", type=int, default=600, help="for the tests of a package (600)")
     options = parser.parse_args()
     chosen = [one for one in PACKAGES if not options.names or one.name in options.names]
     with tempfile.TemporaryDirectory() as temporary:
@@ -97,7 +97,7 @@ def explored(
     results.unlink(missing_ok=True)
     command: list[str | Path] = [
         python, "-m", "pytest", *SETTINGS, "--timeout", str(seconds), "--each-seed", str(seeds),
-        "--found", results, *package.options, *package.tests,
+        "--for-seconds", str(seconds), "--found", results, *package.options, *package.tests,
     ]  # fmt: skip
     with open(folder / f"{package.name}.log", "w") as log:
         done = subprocess.Popen(
@@ -105,7 +105,7 @@ def explored(
             stderr=subprocess.STDOUT,
         )  # fmt: skip
         try:
-            done.wait(seconds)
+            done.wait(2 * seconds)  # it shares its seconds out; one test may have no end
         except subprocess.TimeoutExpired:
             done.kill()
             done.wait()

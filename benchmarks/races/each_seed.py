@@ -3,8 +3,8 @@
 The tests, their fixtures and their plugins (pytest-asyncio, anyio's, ``unittest``) are unchanged:
 each loop that they make is a simulation's. A test is left out when it fails as it is, and when the
 order of asyncio itself (seed 0) breaks it, as tests do that need the real clock or real files.
-``--each-seed N`` sets how many seeds there are, ``--found FILE`` where the results go, a line of
-JSON for each test.
+``--each-seed N`` sets how many seeds there are, ``--for-seconds S`` how long all tests may take,
+``--found FILE`` where the results go, a line of JSON for each test.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import seed as seed_random
+from time import monotonic  # the real clock: by its name, simulations leave it alone
 from typing import Any
 
 import pytest
@@ -44,6 +45,8 @@ class _Loops(asyncio.DefaultEventLoopPolicy):
         return loop
 
 
+_ENDS = pytest.StashKey[float]()
+
 _LOOPS = _Loops()  # one for all: plugins keep the policy that they find first
 
 
@@ -66,6 +69,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("each seed")
     group.addoption("--each-seed", type=int, default=0, metavar="N")
+    group.addoption("--for-seconds", type=float, default=float("inf"), metavar="S")
     group.addoption("--found", type=Path, metavar="FILE")
 
 
@@ -75,7 +79,7 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     if not seeds:
         return None
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    result = _explored(item, seeds)
+    result = _explored(item, seeds, _share(item, nextitem))
     # Once more as it is, so that fixtures of modules end with the last of their tests.
     for report in runtestprotocol(item, log=False, nextitem=nextitem):
         item.ihook.pytest_runtest_logreport(report=report)
@@ -85,13 +89,25 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     return True
 
 
-def _explored(item: pytest.Item, seeds: int) -> dict[str, Any]:
+def _share(item: pytest.Item, nextitem: pytest.Item | None) -> float:
+    """Return how many seconds a test has: all that are left have equal shares of the time left."""
+    config, items = item.config, item.session.items
+    ends: float = config.stash.setdefault(_ENDS, monotonic() + config.getoption("--for-seconds"))
+    left = 1 if nextitem is None else len(items) - items.index(item)
+    return max(0.0, ends - monotonic()) / left
+
+
+def _explored(item: pytest.Item, seeds: int, seconds: float) -> dict[str, Any]:
     """Return what became of a test: ``outcome``, and for some the ``seed`` and the ``error``."""
+    began = monotonic()
     if error := _failure(item):
         return {"outcome": "skipped" if error == "skipped" else "fails as it is", "error": error}
     schedules = 0
-    for order in ORDERS:
+    for number, order in enumerate(ORDERS, 1):
+        ends = began + seconds * number / len(ORDERS)
         for seed in range(seeds):
+            if seed > 1 and monotonic() > ends:
+                break
             with _simulated(seed, order):
                 error = _failure(item)
             if not _LOOPS.made:

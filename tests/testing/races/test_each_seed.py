@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,16 +58,19 @@ def test_skipped():
 """
 
 
+def results_of(pytester: pytest.Pytester, found: Path, *options: str) -> dict[str, Any]:
+    pytester.syspathinsert(Path(__file__).parents[3])
+    plugin = ("-p", "benchmarks.races.each_seed")
+    pytester.runpytest_subprocess(*plugin, *options, "--found", found)
+    lines = map(json.loads, found.read_text().splitlines())
+    return {line["test"].rpartition("::")[2]: line for line in lines}
+
+
 @pytest.mark.proofs
 def test_every_test_runs_once_per_seed(pytester: pytest.Pytester, tmp_path: Path) -> None:
     """Unchanged, on loops of simulations; the results say which were found, and by which seed."""
     pytester.makepyfile(TESTS)
-    found = tmp_path / "found.jsonl"
-    pytester.syspathinsert(Path(__file__).parents[3])
-    plugin = ("-p", "benchmarks.races.each_seed")
-    pytester.runpytest_subprocess(*plugin, "--each-seed", "40", "--found", found)
-    lines = map(json.loads, found.read_text().splitlines())
-    results = {line["test"].rpartition("::")[2]: line for line in lines}
+    results = results_of(pytester, tmp_path / "found.jsonl", "--each-seed", "40")
     assert {name: result["outcome"] for name, result in results.items()} == {
         "test_racy": "found in order any",
         "test_correct": "passes",
@@ -78,3 +82,27 @@ def test_every_test_runs_once_per_seed(pytester: pytest.Pytester, tmp_path: Path
     assert results["test_racy"]["seed"] > 0
     assert "assert 1 == 2" in results["test_racy"]["error"]
     assert results["test_correct"]["schedules"] == 80
+
+
+ENDLESS = """
+import asyncio
+
+def test_one():
+    asyncio.run(asyncio.sleep(0))
+
+def test_two():
+    asyncio.run(asyncio.sleep(0))
+"""
+
+
+@pytest.mark.proofs
+def test_tests_share_the_time_that_there_is(pytester: pytest.Pytester, tmp_path: Path) -> None:
+    """When there are more seeds than time, each test has some of them, in both orders."""
+    pytester.makepyfile(ENDLESS)
+    limits = ("--each-seed", "1000000000", "--for-seconds", "0.5")
+    results = results_of(pytester, tmp_path / "found.jsonl", *limits)
+    assert {name: result["outcome"] for name, result in results.items()} == {
+        "test_one": "passes",
+        "test_two": "passes",
+    }
+    assert all(4 <= result["schedules"] < 1_000_000 for result in results.values())
