@@ -131,7 +131,7 @@ class Schedule:
         return ran
 
     def timer(
-        self, close: list[asyncio.TimerHandle], due: bool, ready: Sequence[asyncio.Handle],
+        self, close: Sequence[asyncio.TimerHandle], due: bool, ready: Sequence[asyncio.Handle],
         fired: Sequence[asyncio.Handle], at: float,
     ) -> asyncio.TimerHandle | None:  # fmt: skip
         """Return which of these timers fires now, or None: what is ready goes on first.

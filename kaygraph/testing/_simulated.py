@@ -138,7 +138,8 @@ class SimulationLoop(NetworkLoop):
         fired: list[asyncio.TimerHandle] = []
         while close := self._close_timers():
             due = close[0].when() <= self._seconds + RESOLUTION_S
-            chosen = self.schedule.timer(close, due, self._ready, fired, self._seconds)
+            options = _in_order(close) if self.schedule.order == "asyncio" else close
+            chosen = self.schedule.timer(options, due, self._ready, fired, self._seconds)
             for timer in close:
                 if timer is not chosen:
                     heappush(self._scheduled, timer)
@@ -149,14 +150,14 @@ class SimulationLoop(NetworkLoop):
             fired.append(chosen)
         return fired
 
-    def _close_timers(self) -> list[asyncio.TimerHandle]:
+    def _close_timers(self) -> "list[_Timer]":
         """Take out the next timers that are due, or so soon that they could be."""
-        timers = self._scheduled
-        close: list[asyncio.TimerHandle] = []
+        timers: list[Any] = self._scheduled
+        close: list[_Timer] = []
         until = self._seconds + self._jitter
         while timers and timers[0].when() <= until and len(close) < MOST_TIMERS:
             timer = heappop(timers)
-            timer._scheduled = False  # type: ignore[attr-defined]
+            timer._scheduled = False
             if timer.cancelled():
                 self._timer_cancelled_count -= 1
             else:
@@ -276,6 +277,19 @@ class _Timer(asyncio.TimerHandle):
 
     def __lt__(self, other: Any) -> bool:
         return (self._when, self.number) < (other._when, other.number)  # type: ignore[attr-defined]
+
+
+def _in_order(timers: list[_Timer]) -> list[_Timer]:
+    """Return those that asyncio could fire first, of timers in the order in which they are due.
+
+    None was set after another one and is due after it.
+    """
+    earliest, found = timers[0].number, []
+    for timer in timers:
+        if timer.number <= earliest:
+            earliest = timer.number
+            found.append(timer)
+    return found
 
 
 def _made_task(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> "asyncio.Task[Any]":

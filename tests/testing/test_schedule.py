@@ -147,6 +147,27 @@ def test_only_timers_of_one_moment_change_places_without_jitter() -> None:
     assert found == {("a", "b", "close"), ("b", "a", "close")}
 
 
+def test_in_asyncios_order_no_timer_overtakes_one_set_before_that_is_not_due_later() -> None:
+    """One that was set before it and is due after it may be overtaken, or not."""
+
+    async def work(noted: list[str]) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_later(0.0104, noted.append, "set first, due last")
+        loop.call_later(0.01, noted.append, "a")
+        loop.call_later(0.01, noted.append, "b")
+        await asyncio.sleep(0)
+        loop.call_later(0.0102, noted.append, "c")
+        await asyncio.sleep(1)
+
+    found = set()
+    for seed in SEEDS:
+        noted: list[str] = []
+        simulate(work, noted, seed=seed, order="asyncio")
+        found.add(tuple(noted))
+    assert {tuple(one for one in order if one in "abc") for order in found} == {("a", "b", "c")}
+    assert {order.index("set first, due last") for order in found} == {0, 1, 2, 3}
+
+
 def test_a_timer_comes_before_or_between_the_steps_of_tasks_that_are_ready() -> None:
     """Of a wait that is over at once, and a task that goes on three times."""
 
