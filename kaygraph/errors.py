@@ -117,7 +117,10 @@ class UnknownActionError(KayGraphError, LookupError):
         if not isinstance(action, str):
             message += " post() returns the name of an action (a string) or None."
         listed = ", ".join(repr(name) for name in self.known)
-        super().__init__(f"{message} Known actions: {listed}.{closest(action, self.known)}")
+        hint = closest(action, self.known)
+        if not hint and isinstance(action, str) and action:
+            hint = f" To add it, type: node - {action!r} >> next_node"
+        super().__init__(f"{message} Known actions: {listed}.{hint}")
 
     def __reduce__(self) -> tuple[type, tuple[object, ...], dict[str, object]]:
         return type(self), (self.node, self.action, self.known), self.__dict__

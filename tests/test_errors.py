@@ -62,6 +62,12 @@ def test_an_unknown_action_names_the_known_ones_and_the_closest() -> None:
     assert (error.node, error.action, error.known) == ("Review", "aprove", ("approve", "reject"))
 
 
+def test_an_action_that_resembles_no_other_comes_with_its_wiring() -> None:
+    """Nothing was mistyped: an edge is missing, and the message says how to add it."""
+    text = str(UnknownActionError("Sum", "done", ["default"]))
+    assert text.endswith("Known actions: 'default'. To add it, type: node - 'done' >> next_node")
+
+
 def test_an_action_that_is_not_a_string_is_explained() -> None:
     """The error for a post that returns its results by mistake says what an action is."""
     text = str(UnknownActionError("Sum", 42, ["next"]))

@@ -22,7 +22,7 @@ from .observing import Observing, observing
 from .recorded import journal_of
 from .results import result_text
 from .runs import WAITS
-from .shared import shared_of
+from .shared import SHARED, shared_of
 from .watch import CONTROL, HOST, opened, page_of, stay
 from .wrong import WrongCommandError
 
@@ -88,6 +88,8 @@ def _run(asked: Asked, begun: float) -> int | None:
     """Run; return the exit code, or None if there are results to print."""
     graph, options, journal = asked.graph, asked.options, asked.journal
     settings: dict[str, Any] = {"grace": options.grace} if options.grace is not None else {}
+    if journal is not None and f"run={journal.run}" not in options.recorded:
+        _say(f"{graph.name}: recorded as run {journal.run!r} in {shown(journal.address)}")
     try:
         action = graph.run(
             asked.shared,
@@ -200,8 +202,7 @@ COMMAND = Command(
     "run a graph",
     (
         takes("graph", "FILE:NAME", help="the graph, or a function that returns one"),
-        several("--set", "KEY=VALUE", "set shared[KEY]; a VALUE that is not JSON is a text"),
-        takes("--input", "FILE", help="read shared from a JSON file; - for standard input"),
+        *SHARED,
         several("--output", "KEY", "print shared[KEY] as JSON at the end; . for all of shared"),
         flag("--progress", "show the progress of each node on standard error"),
         takes("--watch", "PORT", nargs="?", help="show the run in the browser, as in --watch=8765"),

@@ -13,6 +13,7 @@ from .arguments import Command, Options, flag, several, takes
 from .failing import report_failure
 from .loading import from_json, load_graph, named_values
 from .recorded import check_recorded
+from .shared import SHARED, shared_of
 from .tables import since, table, times
 from .wrong import WrongCommandError
 
@@ -77,7 +78,7 @@ def show_run(options: Options) -> int:
 def resume(options: Options) -> int:
     """Resume a recorded run, or begin one with ``--new``."""
     graph = load_graph(options.graph)
-    shared = from_json(options.shared, "--shared")
+    shared = shared_of(options.input, options.set)
     redo: Any = "failed" if options.redo == ["failed"] else options.redo
     journal = Journal(
         options.journal, run=options.run, redo=redo, accept=options.accept,
@@ -195,12 +196,13 @@ COMMANDS = (
         (
             RUN,
             takes("graph", "FILE:NAME", help="the graph, or a function that returns one"),
-            takes("--shared", "JSON", default="{}", help="the initial shared; by default, {}"),
+            *SHARED,
             several("--redo", "NODE", "run a node again; 'failed' for everything that failed"),
             several("--accept", "NODE", "keep the results of a node although its code has changed"),
             flag("--stay", "wait for answers instead of exiting with 75"),
             flag("--new", "begin a new run with this id"),
         ),
+        "shared is not recorded: give the same --set and --input as when the run began",
     ),
     Command(
         "answer",

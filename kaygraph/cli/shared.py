@@ -5,8 +5,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from .arguments import several, takes
 from .loading import from_json
 from .wrong import WrongCommandError
+
+SHARED = (
+    several("--set", "KEY=VALUE", "set shared[KEY]; a VALUE that is not JSON is a text"),
+    takes("--input", "FILE", help="read shared from a JSON file; - for standard input"),
+)
 
 
 def shared_of(source: str | None, settings: list[str]) -> Any:

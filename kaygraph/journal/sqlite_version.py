@@ -4,22 +4,21 @@ import sqlite3
 
 
 def sqlite_caveats() -> str | None:
-    """Return the known problems of this process's SQLite version, or None."""
+    """Return what to avoid with this process's version of SQLite, or None."""
     version = sqlite3.sqlite_version_info
-    problems = []
+    advice = []
     if version < (3, 51):
-        problems.append(
-            "a process that opens and closes the journal's file without sqlite3 loses its "
-            "locks on it, and what it records afterwards can be lost (it stops when it notices; "
-            "SQLite 3.51.0 prevents this)"
+        advice.append(
+            "do not open the file without SQLite while a run records (a process that does so loses "
+            "its locks; SQLite 3.51.0 keeps them)"
         )
     if version < (3, 51, 3) and not any(
         branch <= version < (*branch[:2], 999) for branch in ((3, 44, 6), (3, 50, 7))
     ):
-        problems.append(
-            "in rare cases two processes that write at the same moment damage the file (fixed in "
+        advice.append(
+            "do not let two processes record in one file (in rare cases that damages it; fixed in "
             "3.51.3, 3.50.7 and 3.44.6)"
         )
-    if not problems:
+    if not advice:
         return None
-    return f"SQLite {sqlite3.sqlite_version}: {'; '.join(problems)}"
+    return f"Python uses SQLite {sqlite3.sqlite_version}: {'; '.join(advice)}"

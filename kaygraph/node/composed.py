@@ -73,7 +73,7 @@ class Composed:
         self.prepares = claims or yields or not (self.keys is None and self.deadline is None)
         self.clock = clock_of(asyncio.get_running_loop())
         limited = self.timeout is not None or self.deadline is not None
-        self.clocked = limited or run.observes_items
+        self.clocked = limited or run.observes_items or run.journal is not None
         self.ends = self.keys is not None or run.observes_items
         self.emit_item = run.emit_item
         self.whole = node.composition.kind == "compound" if self.emit is not None else False

@@ -160,7 +160,9 @@ class Runnable:
         asked = self._asked(
             self.run_within, shared, observers, deadline, run, detached, journal, watch
         )
-        return launched(*asked)
+        work = launched(*asked)
+        work.__qualname__ = "run_async"  # type: ignore[attr-defined]  # in the warning of a missing await
+        return work
 
     def launch(
         self,

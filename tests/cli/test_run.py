@@ -215,7 +215,9 @@ def test_a_run_is_recorded_and_goes_on(typed: Typed, monkeypatch: pytest.MonkeyP
     assert typed("flows.py:graph", "--set", "pages=1", "--journal", "run=c")[0] == 0
     assert [run.run for run in Journal("runs.db").runs()] == ["c", "a,b"]
     _, _, error = typed("flows.py:graph", "--set", "pages=8", "--journal", "runs.db")
-    assert error.endswith(f"--journal runs.db,run={Journal('runs.db').runs()[0].run}\n")
+    new = Journal("runs.db").runs()[0].run
+    assert f"recorded as run {new!r} in runs.db\n" in error  # also if it is killed
+    assert error.endswith(f"--journal runs.db,run={new}\n")
 
 
 def test_redo_and_accept_need_a_recorded_run_and_node(typed: Typed) -> None:

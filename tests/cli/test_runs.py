@@ -105,7 +105,7 @@ def test_a_new_run_has_a_new_id(typed: Typed) -> None:
 def test_a_run_is_shown_as_json(typed: Typed) -> None:
     """What machines read has the nodes and the points."""
     Path("ready").touch()
-    typed("resume", "first", "flows.py:graph", "--new", "--shared", '{"more": 1}')
+    typed("resume", "first", "flows.py:graph", "--new", "--set", "more=1")
     shown = json.loads(typed("show", "first", "--json")[1])
     assert [node["name"] for node in shown["nodes"]] == ["Count", "Double"]
     assert [point["path"] for point in shown["points"]] == ["Count", "Double"]
@@ -123,7 +123,7 @@ def test_a_run_is_shown_as_json(typed: Typed) -> None:
             ["resume", "a", "flows.py:nothing"],
             "a graph or a function that returns one, got int",
         ),
-        (["resume", "a", "flows.py:graph", "--shared", "{"], "--shared must be JSON"),
+        (["resume", "a", "flows.py:graph", "--set", "more"], "--set must be KEY=VALUE"),
         (["fork", "a", "--set", "Count"], "--set must be NAME=JSON"),
         (["prune", "soon"], "KEEP must be a number of runs, as in 20, or an age, as in 30d"),
         (["stop", "a"], "invalid choice: 'stop'"),

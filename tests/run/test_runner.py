@@ -215,6 +215,12 @@ def test_a_loop_factory_makes_a_loop_for_one_run() -> None:
     assert loop_of() is kept
 
 
+def test_a_missing_await_is_reported_by_the_name_of_the_method() -> None:
+    """The warning of Python names what the user wrote, not a function of the engine."""
+    with pytest.warns(RuntimeWarning, match="coroutine 'run_async' was never awaited"):
+        Graph(Node()).run_async({})  # type: ignore[unused-coroutine]
+
+
 def test_what_makes_no_loop_is_refused_before_anything_begins() -> None:
     """The error says what to give; no coroutine is left that was never awaited."""
     with pytest.raises(TypeError, match=r"such as uvloop\.new_event_loop; got 3"):
