@@ -20,7 +20,10 @@ from benchmarks.races.packages import PACKAGES, Package
 
 ROOT = Path(__file__).parents[2]
 NEEDED = ("pytest", "pytest-asyncio", "pytest-timeout", "pytest-cov")
-BUILDING = ("setuptools", "wheel", "hatchling", "hatch-vcs", "poetry-core", "flit-core")
+BUILDING = (
+    "setuptools", "wheel", "hatchling", "hatch-vcs", "hatch-fancy-pypi-readme", "poetry-core",
+    "flit-core",
+)  # fmt: skip
 
 SETTINGS = (
     "-q", "--continue-on-collection-errors", "-p", "benchmarks.races.each_seed",
