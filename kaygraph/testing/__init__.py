@@ -3,6 +3,7 @@
 =====================  =====================================================================
 ``simulate``           runs any coroutine function or graph once, in an order set by a seed
 ``explore``            simulates many seeds and returns those that fail
+``watch``              fails a simulation in which two tasks write with no order between them
 ``cancel_everywhere``  cancels a run at every step and checks that nothing is left
 ``kill_everywhere``    kills a recorded run at every write of its journal and resumes it
 ``Network``            the connections of simulations: latency, parts, refusals and losses
@@ -17,6 +18,7 @@
 """
 
 from .._public import show_public
+from ._accesses import UnorderedAccessError as UnorderedAccessError
 from ._loop import DeadlockError as DeadlockError
 from ._loop import EndlessRunError as EndlessRunError
 from ._loop import SimulationError as SimulationError
@@ -31,6 +33,7 @@ from .faults import InjectedError as InjectedError
 from .killing import kill_everywhere as kill_everywhere
 from .network.settings import Network as Network
 from .simulation import simulate as simulate
+from .watching import watch as watch
 
 __all__ = [
     "DeadlockError",
@@ -39,6 +42,7 @@ __all__ = [
     "InjectedError",
     "Network",
     "SimulationError",
+    "UnorderedAccessError",
     "VirtualClockLoop",
     "assert_accounted",
     "cancel_everywhere",
@@ -47,6 +51,7 @@ __all__ = [
     "kill_everywhere",
     "run_virtually",
     "simulate",
+    "watch",
 ]
 
 show_public()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ..errors import add_note
+from ._accesses import UnorderedAccessError
 from ._loop import SimulationError
 from ._schedule import Deviation, Schedule
 from ._shortening import Shortening
@@ -25,6 +26,10 @@ MAX_STEPS = 100_000
 
 class LeftoversError(AssertionError):
     """A test has ended and left tasks or async generators behind."""
+
+
+# Errors that no line of the test has raised.
+_WITHOUT_A_LINE = (SimulationError, LeftoversError, UnorderedAccessError)
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,7 @@ class ExploredTest:
             found = self._shortened(min(failures)[1])
         assert found is not None
         self._report(found, len(failures), len(listed))
-        if isinstance(found.error, SimulationError | LeftoversError):  # no line of the test's own
+        if isinstance(found.error, _WITHOUT_A_LINE):
             said = (f"{type(found.error).__name__}: {found.error}", *found.error.__notes__)
             raise pytest.fail.Exception("\n".join(said), pytrace=False)
         raise found.error
@@ -159,6 +164,7 @@ class ExploredTest:
                     self._runner.end()
                     if left := left_on(loop, ()):
                         error = LeftoversError("\n".join(["the test has left behind", *left]))
+                error = loop.with_unordered(error)
             finally:
                 self._runner.end()
                 loop.finish()

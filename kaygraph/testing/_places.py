@@ -2,9 +2,10 @@
 
 import asyncio
 import linecache
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any, Protocol
 
 from ..node.node import BaseNode
@@ -69,9 +70,24 @@ def stack_of(task: "asyncio.Task[Any]") -> list[str]:
 
 def line_of(frame: FrameType) -> str:
     """Return the function, the file, the line and its text."""
-    code, number = frame.f_code, frame.f_lineno
+    return source_line(frame.f_code, frame.f_lineno)
+
+
+def source_line(code: CodeType, number: int) -> str:
+    """Return the function, the file, the line and its text."""
     text = linecache.getline(code.co_filename, number).strip()
     return f"{code.co_qualname} ({path_of(code.co_filename)}:{number})  {text}".rstrip()
+
+
+def users_frame() -> FrameType:
+    """Return the innermost frame of the user's own code that runs now."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None:
+        by_hand = frame.f_code.co_filename != "<string>"  # and not by dataclass()
+        if by_hand and _package_of(frame) not in OURS:
+            break
+        frame = frame.f_back
+    return frame
 
 
 def path_of(name: str) -> str:

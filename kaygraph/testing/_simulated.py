@@ -13,11 +13,16 @@ from typing import Any
 from weakref import WeakSet
 
 from ..aio.tasks import retrieve_exception
+from ..errors import add_note
 from ..run.run import Run
+from ._accesses import Accesses
 from ._clocks import virtual_clocks
 from ._loop import RESOLUTION_S, EndlessRunError, SimulationError, running_loop
+from ._ordering import Clock, Ordering
 from ._places import tasks_of
 from ._schedule import MOST_TIMERS, Schedule
+from ._synchronizing import Edges, edges_within
+from ._tasks import Task
 from ._threads import InlineThreads, threads_of_anyio
 from ._waits import noted_waits, waiting_tasks
 from .network.loop import NetworkLoop
@@ -40,6 +45,8 @@ THREADS_S = (0.0, 0.01, 0.1)
 STILL_TURNS, TURN_S = 10_000, 0.001
 
 ACTIVE = threading.local()  # .loop: the simulation that runs in this thread
+
+EDGES: list[Edges] = []  # of the simulations that are one in the other
 
 
 class SimulationLoop(NetworkLoop):
@@ -76,6 +83,9 @@ class SimulationLoop(NetworkLoop):
         self._made = self._timers = self._turns = 0
         self._waiting: Sequence[asyncio.Handle] = ()
         self._tasks: WeakSet[asyncio.Task[Any]] = WeakSet()
+        self.task_class: type[asyncio.Task[Any]] = Task
+        self.ordering: Ordering | None = None
+        self.accesses: Accesses | None = None
         self.set_task_factory(_made_task)  # the first step of each is one of the schedule
 
     def alarm(self, at_step: int, call: Callable[[], object]) -> None:
@@ -176,6 +186,14 @@ class SimulationLoop(NetworkLoop):
                 self._ready.extendleft(reversed(self._waiting))
                 self._waiting = ()
 
+    def watched(self) -> Accesses:
+        """Return what is known of watched objects; from now on, clocks say what is ordered."""
+        if self.accesses is None:
+            self.ordering = Ordering(self)
+            self.accesses = Accesses(self.ordering)
+            EDGES[-1].add()
+        return self.accesses
+
     def later(self, what: str) -> float | None:
         """Return in how many seconds something happens in a thread; None: at once."""
         if not self.schedule.active:
@@ -204,7 +222,11 @@ class SimulationLoop(NetworkLoop):
     def run_in_executor(  # type: ignore[override]
         self, executor: Executor | None, func: Callable[..., Any], *args: Any
     ) -> "asyncio.Future[Any]":
-        return asyncio.wrap_future(self.threads.call(func, *args), loop=self)
+        call = self.threads.call(func, *args)
+        if self.ordering is None:
+            return asyncio.wrap_future(call, loop=self)
+        with self.ordering.after(call):
+            return asyncio.wrap_future(call, loop=self)
 
     # --- what nobody hears of otherwise -----------------------------------------------------------
 
@@ -238,6 +260,16 @@ class SimulationLoop(NetworkLoop):
             if task.done():
                 retrieve_exception(task)
 
+    def with_unordered(self, error: BaseException | None) -> BaseException | None:
+        """Return the error of a run, with what was accessed without an order as a note.
+
+        Where there is no other error, this is one.
+        """
+        unordered = None if self.accesses is None else self.accesses.error()
+        if error is not None and unordered is not None:
+            add_note(error, str(unordered))
+        return error or unordered
+
     # --- from the first step to the last ----------------------------------------------------------
 
     def finish(self) -> None:
@@ -265,15 +297,18 @@ class SimulationLoop(NetworkLoop):
                 task._log_destroy_pending = False  # type: ignore[attr-defined]
                 with suppress(Exception, asyncio.CancelledError):
                     task.get_coro().close()
+            if self.accesses is not None:
+                self.accesses.end()
             self.close()
 
 
 class _Timer(asyncio.TimerHandle):
     """A timer among those of one moment: the one that was set first is due first."""
 
-    __slots__ = ("number",)
+    __slots__ = ("clock", "number")
 
     number: int
+    clock: Clock  # if somebody wants to know what came before it was set
 
     def __lt__(self, other: Any) -> bool:
         return (self._when, self.number) < (other._when, other.number)  # type: ignore[attr-defined]
@@ -292,8 +327,8 @@ def _in_order(timers: list[_Timer]) -> list[_Timer]:
     return found
 
 
-def _made_task(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> "asyncio.Task[Any]":
-    return asyncio.Task(work, loop=loop, **options)
+def _made_task(loop: Any, work: Any, **options: Any) -> "asyncio.Task[Any]":
+    return loop.task_class(work, loop=loop, **options)  # type: ignore[no-any-return]
 
 
 def active_loop() -> SimulationLoop | None:
@@ -317,6 +352,7 @@ def simulating() -> Iterator[None]:
             threads_of_anyio(active_loop),
             simulated_sockets(),
             noted_waits(active_loop),
+            edges_within(EDGES, lambda: getattr(active_loop(), "ordering", None)),
         ):
             yield
     finally:

@@ -4,7 +4,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import copy_context
 from functools import partial
 from importlib import import_module
@@ -13,8 +13,17 @@ from typing import Any, Protocol
 from ._loop import running_loop
 
 
+class Clocks(Protocol):
+    """What knows which steps are ordered."""
+
+    def thread(self, call: Any) -> AbstractContextManager[None]: ...
+
+
 class Host(Protocol):
     """What calls in threads need of the loop of a simulation."""
+
+    @property
+    def ordering(self) -> Clocks | None: ...
 
     def later(self, what: str) -> float | None: ...
 
@@ -45,7 +54,7 @@ class InlineThreads(Executor):
     def call(self, function: Callable[..., Any], /, *args: Any) -> Future[Any]:
         """Call a function at once or later, as the seed decides."""
         future: Future[Any] = Future()
-        call = partial(self._call, future, partial(function, *args))
+        call = partial(self._call_apart, future, partial(function, *args))
         self._later(future, self._loop.later("a call in a thread"), call)
         return future
 
@@ -57,6 +66,14 @@ class InlineThreads(Executor):
         else:
             self.running = [*(one for one in self.running if not one.done()), future]
             self._loop.call_later(seconds, call)
+
+    def _call_apart(self, future: Future[Any], function: Callable[[], Any]) -> None:
+        ordering = self._loop.ordering
+        if ordering is None:
+            self._call(future, function)
+        else:
+            with ordering.thread(future):
+                self._call(future, function)
 
     def _call(
         self, future: Future[Any], function: Callable[[], Any], may_be_late: bool = True

@@ -1,13 +1,12 @@
 """Who waits for whom: what each task waits for, who holds it, and which wake-up it has missed."""
 
 import asyncio
-import sys
 from asyncio import locks
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ._places import OURS, Loop, frames_of, path_of, place_of, tasks_of
+from ._places import Loop, frames_of, path_of, place_of, tasks_of, users_frame
 
 # Attributes that are added to the primitives of asyncio while something is simulated.
 HOLDERS, UNHEARD = "_kaygraph_holders", "_kaygraph_unheard"
@@ -202,9 +201,5 @@ def _notified(notify: Callable[..., None], simulated: Callable[[], Any]) -> Any:
 
 def _place() -> str:
     """Return the line of the user's own code that runs."""
-    frame = sys._getframe(2)
-    while frame.f_back is not None:
-        if str(frame.f_globals.get("__name__")).split(".")[0] not in OURS:
-            break
-        frame = frame.f_back
+    frame = users_frame()
     return f"{path_of(frame.f_code.co_filename)}:{frame.f_lineno}"

@@ -231,6 +231,7 @@ def played(
                 result.action = loop.run_until_complete(task)
             except (Exception, asyncio.CancelledError, BaseExceptionGroup) as error:
                 result.error = error
+            result.error = loop.with_unordered(result.error)
             result.seconds, result.steps = loop.time(), loop.steps
             result.schedule = tuple(schedule.taken)
             if not isinstance(result.error, EndlessRunError) and task.done():

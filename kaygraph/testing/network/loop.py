@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from asyncio.selector_events import BaseSelectorEventLoop
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from selectors import EVENT_READ, EVENT_WRITE, BaseSelector, SelectorKey
 from typing import Any, NoReturn
 
@@ -25,6 +25,7 @@ class Selector(BaseSelector):
         self._keys: dict[int, SelectorKey] = {}
         self._sockets: Mapping[int, SimulatedSocket] = {}
         self.changed: dict[int, None] = {}  # in the order in which they did
+        self.changes: Callable[[int], object] | None = None  # is told of each
 
     def watch(self, sockets: Mapping[int, SimulatedSocket]) -> None:
         self._sockets = sockets
@@ -32,6 +33,8 @@ class Selector(BaseSelector):
     def note(self, number: int, /) -> None:
         """A socket may have become readable or writable."""
         self.changed[number] = None
+        if self.changes is not None:
+            self.changes(number)
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> SelectorKey:
         number = _number(fileobj)
