@@ -171,6 +171,8 @@ class SimulationLoop(NetworkLoop):
             if timer.cancelled():
                 self._timer_cancelled_count -= 1
             else:
+                # One that is late already is not overtaken by ever later ones.
+                until = min(until, timer.when() + self._jitter)
                 close.append(timer)
         return close
 

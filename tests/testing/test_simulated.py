@@ -15,7 +15,7 @@ from kaygraph import (
     Node,
     Retry,
 )
-from kaygraph.testing import simulate
+from kaygraph.testing import explore, simulate
 from tests.testing.graphs import Fails, Sleep, Work, beside
 
 
@@ -243,3 +243,25 @@ def test_the_clocks_of_time_are_those_of_the_loop() -> None:
     real = clocks()
     assert simulate(main).action == (3600, 3600, 3600, 3600 * 10**9, 3600 * 10**9)
     assert clocks() == real
+
+
+def test_a_timer_is_not_overtaken_for_ever() -> None:
+    """A task that polls does not keep a timer of another from firing, whatever their priorities."""
+    late = []
+
+    async def main() -> None:
+        fired = asyncio.Event()
+
+        async def poll() -> None:
+            while not fired.is_set():  # noqa: ASYNC110 - as some libraries do
+                await asyncio.sleep(0.001)
+
+        polling = asyncio.create_task(poll())
+        await asyncio.sleep(0.001)
+        late.append(asyncio.get_running_loop().time() - 0.001)
+        fired.set()
+        await polling
+
+    found = explore(main, seeds=200)
+    assert not found, str(found)
+    assert max(late) < 0.01  # some times the jitter
