@@ -1,8 +1,10 @@
-"""``python -m benchmarks.races [NAME ...]``: explore the tests of public packages.
+"""``python -m benchmarks.races [NAME ...]``: explore public packages.
 
 It installs the packages, pinned, in a temporary folder, unpacks their sources, and runs their own
 tests once per seed on simulations (see ``each_seed``): first in orders that asyncio's own loop
-could have, then in any. It prints a row for each package, and what was found. It takes an hour.
+could have, then in any. It does the same with small programs that use the packages as they are
+documented (see ``examples``). It prints a row for each package, and what was found. It takes an
+hour; ``--seconds 50`` takes half of one.
 """
 
 import argparse
@@ -12,10 +14,11 @@ import sys
 import tarfile
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.races.examples.__main__ import line_of
 from benchmarks.races.packages import PACKAGES, Package
 
 ROOT = Path(__file__).parents[2]
@@ -30,13 +33,19 @@ SETTINGS = (
     "-p", "no:cacheprovider", "-o", "addopts=", "-o", "filterwarnings=ignore",
     "-o", "asyncio_default_fixture_loop_scope=function",
 )  # fmt: skip
-HEADER = "| package | tests | schedules | pass | not simulated | found |\n|---|---|---|---|---|---|"
+COLUMNS = (
+    "package", "tests", "schedules", "pass", "not simulated", "found",
+    "examples", "schedules", "pass", "not simulated", "broken",
+)  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.races", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--seeds", type=int, default=100, help="for each test and order (100)")
+    parser.add_argument(
+        "--example-seeds", type=int, default=1000, help="for each example and order (1000)"
+    )
     parser.add_argument("--folder", type=Path, help="keep what is installed, and use it again")
     parser.add_argument("--seconds", type=int, default=600, help="for the tests of a package (600)")
     options = parser.parse_args()
@@ -44,12 +53,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         python = installed(folder, chosen)
-        print(HEADER)
+        print(line(COLUMNS))
+        print(line("---" for _ in COLUMNS))
         notes: list[str] = []
         for package in chosen:
             found = explored(package, folder, python, options.seeds, options.seconds)
-            print(row(package, found), flush=True)
+            examples = examples_explored(package, folder, python, options.example_seeds)
+            print(line([package, *of_tests(found), *of_examples(examples)]), flush=True)
             notes += [note(package, test) for test in found if "seed" in test]
+            notes += [line_of(result) for result in examples if result["broken"]]
     print("\n".join(["", *notes]))
 
 
@@ -112,18 +124,53 @@ def explored(
         except subprocess.TimeoutExpired:
             done.kill()
             done.wait()
+    return read(results)
+
+
+def examples_explored(
+    package: Package, folder: Path, python: Path, seeds: int
+) -> list[dict[str, Any]]:
+    """Run the examples of a package, and return what became of each."""
+    results = folder / f"{package.name}.examples.jsonl"
+    results.unlink(missing_ok=True)
+    command: list[str | Path] = [
+        python, "-m", "benchmarks.races.examples", package.name, "--seeds", str(seeds),
+        "--found", results,
+    ]  # fmt: skip
+    with open(folder / f"{package.name}.examples.log", "w") as log:
+        subprocess.run(
+            command, cwd=folder, env={"PYTHONPATH": str(ROOT)}, stdout=log,
+            stderr=subprocess.STDOUT, check=True,
+        )  # fmt: skip
+    return read(results)
+
+
+def read(results: Path) -> list[dict[str, Any]]:
     lines = results.read_text().splitlines() if results.exists() else []
-    return [json.loads(line) for line in lines]
+    return [json.loads(each) for each in lines]
 
 
-def row(package: Package, found: list[dict[str, Any]]) -> str:
-    """Return a line of the table; tests without a loop are not counted."""
+def line(cells: Iterable[object]) -> str:
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def of_tests(found: list[dict[str, Any]]) -> list[object]:
+    """Return the cells of a package's own tests; those without a loop are not counted."""
     counts = Counter(test["outcome"] for test in found)
     ran = [test for test in found if test.get("schedules")]
     schedules = sum(test["schedules"] for test in ran)
     broken = [f"{n} {what[6:]}" for what, n in sorted(counts.items()) if what.startswith("found")]
-    cells = (package, len(ran), f"{schedules:,}", counts["passes"], counts["not simulated"])
-    return f"| {' | '.join(map(str, cells))} | {', '.join(broken) or '–'} |"
+    cells = [len(ran), f"{schedules:,}", counts["passes"], counts["not simulated"]]
+    return [*cells, ", ".join(broken) or "–"]
+
+
+def of_examples(results: list[dict[str, Any]]) -> list[object]:
+    """Return the cells of the examples."""
+    schedules = sum(result["schedules"] for result in results)
+    broken = sum(bool(result["broken"]) for result in results)
+    still = sum(not result["schedules"] for result in results)
+    passes = len(results) - broken - still
+    return [len(results), f"{schedules:,}", passes, still, broken or "–"]
 
 
 def note(package: Package, test: dict[str, Any]) -> str:
