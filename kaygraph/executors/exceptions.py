@@ -177,16 +177,37 @@ class _Pickler(pickle.Pickler):
         return self._place_of(value) if isinstance(value, BaseException) else None
 
 
+class _OwnPickler(pickle.Pickler):
+    """Pickles an exception as its class says, whatever is registered for all exceptions.
+
+    tblib, which distributed installs, registers a function that adds the traceback and the whole
+    chain of causes and contexts.
+    """
+
+    def reducer_override(self, value: Any) -> Any:
+        if isinstance(value, BaseException) and not _is_registered(type(value)):
+            return value.__reduce_ex__(pickle.DEFAULT_PROTOCOL)
+        return NotImplemented
+
+
+def _is_registered(cls: type) -> bool:
+    """Whether ``copyreg`` has a function for this class, other than one for all exceptions."""
+    table = copyreg.dispatch_table
+    return cls in table and table[cls] is not table.get(BaseException)
+
+
 def _in_its_own_way(error: BaseException) -> tuple[bytes | None, frozenset[str]]:
     """Return an exception pickled as its class says, if it does and that works.
 
     The second is what need not be sent with it, because it is the same then, or made anew.
     """
     ways = [vars(base).keys() & OWN_WAYS for base in type(error).__mro__ if is_heap(base)]
-    if not any(ways) and type(error) not in copyreg.dispatch_table:
+    if not any(ways) and not _is_registered(type(error)):
         return None, frozenset()
     try:
-        whole = pickle.dumps(error)
+        file = io.BytesIO()
+        _OwnPickler(file).dump(error)
+        whole = file.getvalue()
         twin = pickle.loads(whole)
     except Exception:
         return None, frozenset()

@@ -20,6 +20,7 @@ from kaygraph import Retry
 from kaygraph.errors import CircuitOpenError, TooManyFailuresError, UnknownActionError
 from kaygraph.executors.exceptions import LeftOut, pack
 from kaygraph.executors.rebuilding import note, unpack
+from tests.children import python
 from tests.executors.failing import Busy, Fails, Frozen, Named, Slotted, Stamped, make
 
 pytestmark = pytest.mark.anyio
@@ -147,6 +148,26 @@ def test_long_chain_comes_back() -> None:
         twin, length = twin.__context__, length + 1
     assert length == 5000
     assert twin.args == (0,)
+
+
+PACKS = """
+import sys
+from hashlib import sha256
+from kaygraph.executors.exceptions import pack
+from tests.children import python
+from tests.executors.failing import make
+errors = [ValueError("a"), OSError(2, "no such file"), make("busy"), make("group")]
+for earlier, later in zip(errors, errors[1:]):
+    later.__context__ = earlier
+print(sha256(pack(errors[-1])).hexdigest())
+"""
+
+
+def test_exceptions_travel_in_the_same_way_once_distributed_is_imported() -> None:
+    """It registers a function for all exceptions, which would pickle the whole chain with each."""
+    pytest.importorskip("distributed")
+    plain = python("-c", PACKS, check=True).stdout
+    assert python("-c", f"import distributed\n{PACKS}", check=True).stdout == plain
 
 
 def test_group_comes_back_with_its_members() -> None:
