@@ -5,6 +5,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Coroutine, Iterable
+from concurrent.futures import thread as pools
 from heapq import heapify, heappop
 from time import sleep
 from typing import Any, NoReturn, TypeVar
@@ -15,6 +16,7 @@ from ._waits import waiting_tasks
 T = TypeVar("T")
 
 LONGEST_SILENCE_S = 5.0  # of threads, in real seconds, where no timer is set
+IDLE_S = 0.002  # in which a thread of a pool has begun what it has taken from its queue
 
 # Timers closer to each other than this are due together, as on a real clock.
 RESOLUTION_S = 1e-9
@@ -138,8 +140,17 @@ class VirtualClockLoop(asyncio.BaseEventLoop):
                 self._jump(self._scheduled[0].when())
             return
         self._called.clear()
-        if not self._ready and not (_threads_run() and self._called.wait(LONGEST_SILENCE_S)):
+        if not self._ready and not self._is_called():
             raise DeadlockError(f"deadlock: nothing will ever wake {waiting_tasks(self)}")
+
+    def _is_called(self) -> bool:
+        """Wait for a thread to call, while there is one that may."""
+        threads = _threads()
+        if threads and all(map(_is_idle, threads)):
+            if self._called.wait(IDLE_S):
+                return True
+            threads = [thread for thread in threads if not _is_idle(thread)]
+        return bool(threads) and self._called.wait(LONGEST_SILENCE_S)
 
     def _forget_cancelled_timers(self) -> None:
         timers = self._scheduled
@@ -173,10 +184,18 @@ def run_virtually(work: Coroutine[Any, Any, T]) -> T:
         return runner.run(work)
 
 
-def _threads_run() -> bool:
-    """Return whether there is a thread that may call the loop: those of pools are no daemons."""
+def _threads() -> list[threading.Thread]:
+    """Return the threads that may call the loop: those of pools are not daemons."""
     ours = (threading.current_thread(), threading.main_thread())
-    return any(not thread.daemon and thread not in ours for thread in threading.enumerate())
+    return [each for each in threading.enumerate() if not each.daemon and each not in ours]
+
+
+def _is_idle(thread: threading.Thread) -> bool:
+    """Return whether a thread is that of a ``ThreadPoolExecutor``, and waits for its next call."""
+    queue = pools._threads_queues.get(thread)
+    frame = sys._current_frames().get(thread.ident or 0)
+    waits = frame is not None and frame.f_code is pools._worker.__code__
+    return waits and queue is not None and queue.empty()
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

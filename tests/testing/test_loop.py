@@ -3,12 +3,13 @@
 import asyncio
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from kaygraph import Graph, Node
-from kaygraph.testing import DeadlockError, VirtualClockLoop, run_virtually
+from kaygraph.testing import DeadlockError, VirtualClockLoop, _loop, run_virtually
 from tests.testing.graphs import Sleep
 
 
@@ -109,6 +110,32 @@ def test_a_thread_is_waited_for() -> None:
             thread.join()
 
     assert run_virtually(play()) == "hello"
+
+
+def test_an_idle_thread_of_a_pool_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has nothing to do that could call the loop."""
+    monkeypatch.setattr(_loop, "LONGEST_SILENCE_S", 1000.0)
+
+    async def play() -> None:
+        await asyncio.Event().wait()
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(int).result()
+        with pytest.raises(DeadlockError):
+            run_virtually(play())
+
+
+def test_a_call_that_an_idle_thread_of_a_pool_takes_is_waited_for() -> None:
+    """It may have been idle when the call was submitted."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(int).result()
+
+        async def play() -> int:
+            answers = [await asyncio.wrap_future(pool.submit(abs, -n)) for n in range(100)]
+            answers.append(await asyncio.wrap_future(pool.submit(threading.Event().wait, 0.05)))
+            return sum(answers)
+
+        assert run_virtually(play()) == sum(range(100))
 
 
 def test_work_in_a_real_thread_comes_back() -> None:
