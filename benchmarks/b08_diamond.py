@@ -88,6 +88,6 @@ def writing(operations: int, width: int, keys: int, name: str) -> Case:
         for _ in range(runs):
             await graph.run_async(dict(full))
 
-    what = f"{width:,} branches that wait and write one key, beside {keys:,} others"
+    what = f"{width:,} branches that wait and write one key, with {keys:,} others"
     count = runs * (width + 2)
     return Case(name=name, what=what, operations=count, floor=floor, ours=ours, target=2)

@@ -116,7 +116,7 @@ def cases(size: int) -> Iterator[Benchmark]:
 
     yield Case(
         name="D1",
-        what="an item that is recorded in SQLite, 100 at a time; beside one with RunReport",
+        what="an item that is recorded in SQLite, 100 at a time; against one with RunReport",
         operations=items,
         floor=observed,
         ours=lambda: recorded(False),
@@ -252,7 +252,7 @@ def once(items: int, at: Callable[[str], Path], postgres: str = "") -> Iterator[
 
     yield Case(
         name="D5",
-        what="a row of SQLWrite with the journal in its database; beside one elsewhere",
+        what="a row of SQLWrite with the journal in its database; against one elsewhere",
         operations=items,
         floor=writing("", str(at("other.db")), ":id"),
         ours=writing("", "", ":id"),

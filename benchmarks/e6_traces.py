@@ -88,7 +88,7 @@ def by_hand(count: int) -> Case:
         assert shared["results"] == list(range(count))
 
     return Case(
-        name="E6-otel-all", what=f"{count:,} items, a span for each, beside a span by hand",
+        name="E6-otel-all", what=f"{count:,} items, a span for each, against a span by hand",
         operations=count, floor=lambda: run(spans),
         ours=lambda: run(plain, traced(item_spans=None)), target=2.5,
     )  # fmt: skip

@@ -38,6 +38,6 @@ def drawing(name: str, nodes: int, target: float) -> Case:
         assert graph.to_svg().count('class="kaygraph-node') == nodes + 1
 
     return Case(
-        name=name, what=f"draw {nodes:,} nodes as SVG, beside their Mermaid", operations=nodes,
+        name=name, what=f"draw {nodes:,} nodes as SVG, against their Mermaid", operations=nodes,
         floor=floor, ours=ours, target=target, unit="µs",
     )  # fmt: skip

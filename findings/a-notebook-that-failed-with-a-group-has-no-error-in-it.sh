@@ -2,7 +2,7 @@
 # A cell that fails with an exception group has no error among its outputs (IPython 9.18.1).
 #
 # Expected: whatever a cell raises is an output of the type "error", by which a front end, nbconvert
-# and whoever looks through saved notebooks knows that it has failed.
+# and anyone who looks through saved notebooks knows that it has failed.
 # Seen: a group, which asyncio.TaskGroup raises, is text on stderr like any warning. The message of
 # the error has no traceback, and nbclient 0.11.0 leaves it out: a notebook that was run with
 # allow_errors looks as if it had worked.

@@ -2,7 +2,7 @@
 # A large request waits in aiolimiter 1.3.0 for as long as smaller ones come.
 #
 # Expected: acquire() is served in the order of the calls, as asyncio.Lock and asyncio.Semaphore
-# do; whoever asks for 8 of 10 has its turn before those who came later and ask for 1.
+# do; a caller that asks for 8 of 10 is served before later callers that ask for 1.
 # Seen: all twelve that came later go first. While others keep coming, the large one never begins.
 set -euo pipefail
 folder=$(mktemp -d)

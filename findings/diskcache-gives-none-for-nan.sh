@@ -4,7 +4,7 @@
 # Expected: a value comes back equal or is refused; NaN, as a float, comes back as NaN.
 # Seen: SQLite has no NaN and stores NULL. cache[key], Index, Deque and memoize() give None for it,
 # so that a function answers NaN the first time and None ever after; None for what is not there
-# cannot be told from it. As a key, NaN is never found again, and each assignment adds a row.
+# cannot be distinguished from it. As a key, NaN is never found again, and each assignment adds a row.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -4,7 +4,7 @@
 # Expected: an error that can be pickled comes back, as process pools need it: with its class, its
 # text and its response.
 # Seen: the HTTPStatusError of httpx 0.28.1 and the NotFoundError of openai 3.57.0 are pickled
-# without a word, and raise a TypeError when they are loaded, where the error that was to be told
+# without a word, and raise a TypeError when they are loaded, where the error that should be reported
 # is lost. The ReadTimeoutError of urllib3 2.8.0 comes back without its host ("None: timed out"),
 # and the ClientResponseError of aiohttp 3.14.5 is refused when it is pickled, for its request's
 # headers. Only requests 2.34.2 keeps all.

@@ -5,7 +5,7 @@
 # many servers begin or keep a stream alive, there is no event: the HTML standard (9.2.6) says that
 # a block without data is dropped.
 # Seen: each is an event whose data are empty, so that json.loads(event.data) ends the stream with
-# an error. A block with an empty data field is an event by the standard, and cannot be told from
+# an error. A block with an empty data field is an event by the standard, and cannot be distinguished from
 # them. sseclient-py 1.9.0 drops them.
 set -euo pipefail
 folder=$(mktemp -d)

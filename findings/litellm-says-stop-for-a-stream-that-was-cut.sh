@@ -3,8 +3,8 @@
 #
 # Expected: where the end of an answer did not come, no finish_reason and no [DONE], the last chunk
 # has no finish_reason either, or there is an error, as there is for a connection that is lost.
-# Seen: a last chunk is made up that says "stop", as that of an answer that is whole: whoever looks
-# at the finish_reason, to find out whether an answer was cut, is told that it was not. The error in
+# Seen: a last chunk is made up that says "stop", like that of a whole answer: code that looks
+# at the finish_reason, to find out whether an answer was cut, sees that it was not. The error in
 # an "event: error" is passed over in the same way.
 set -euo pipefail
 folder=$(mktemp -d)

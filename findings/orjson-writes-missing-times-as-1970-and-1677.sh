@@ -3,7 +3,7 @@
 # 
 # Expected: NaT in an array of numpy is null, or is refused.
 # Seen: it depends on the unit. Seconds, milliseconds and microseconds are refused. Nanoseconds are
-# 1677-09-21, minutes, hours and days 1970-01-01: a date as good as any other to whoever reads it.
+# 1677-09-21, minutes, hours and days 1970-01-01: a date like any other to its reader.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -2,7 +2,7 @@
 # Prefect 3.9.1 takes a tuple for a list and 1 for "1" in cached tasks, and misses equal sets.
 # 
 # Expected: with the cache policy INPUTS a task's result is kept for arguments that are equal, and
-# for no others; values that cannot be told apart are refused.
+# for no others; values that cannot be distinguished are refused.
 # Seen: the key is made of their JSON, where it has a form. (1, 2) and [1, 2] have the same, and so
 # have {1: "a"} and {"1": "a"}: the second call gets what was computed for the first. A set has the
 # order in which it is walked, another one in each process: its result is never found again.

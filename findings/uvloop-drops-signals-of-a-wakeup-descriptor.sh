@@ -25,7 +25,7 @@ for end in (receiving, sending):
     os.set_blocking(end, False)
 
 
-def heard():
+def received():
     try:
         return list(os.read(receiving, 100))
     except BlockingIOError:
@@ -44,7 +44,7 @@ for name, factory in (("asyncio", asyncio.new_event_loop), ("uvloop", uvloop.new
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(main())
     put_back = signal.set_wakeup_fd(-1) == sending
-    seen[name] = heard(), len(handled), put_back
+    seen[name] = received(), len(handled), put_back
     print(f"{name}: bytes {seen[name][0]}, calls of the handler {seen[name][1]}, put back {put_back}")
 
 number = int(signal.SIGUSR1)

@@ -4,7 +4,7 @@
 # Expected: a number that does not fit the packed type of its variable is refused, as one that does
 # not fit NetCDF 3 is ("could not safely cast").
 # Seen: it is divided by scale_factor and cut to 16 bits, without a word. The packing comes with the
-# file that the data were read from: whoever opens it, changes one value or appends to it, and saves
+# file that the data were read from: a program that opens it, changes one value or appends to it, and saves
 # it, has not asked for any. What comes to the fill value is read as missing.
 set -euo pipefail
 folder=$(mktemp -d)

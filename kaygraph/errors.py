@@ -44,6 +44,10 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
+RAISED_STOP = (
+    "exec raised StopIteration: give next() a default, as in next(rows, None), or catch the error"
+)
+
 
 def closest(name: object, known: Iterable[object]) -> str:
     """Return `` Did you mean 'x'?`` for the known name closest to ``name``, or ``""``."""

@@ -18,7 +18,7 @@ class PlainPlan:
             breadth-first, then named ones.
         order: The nodes in a topological order of the other edges: the reverse of a depth-first
             postorder in which the last edge wired is followed first.
-        joins: Those with several predecessors over forward edges, several starts having one.
+        joins: Those with several predecessors over forward edges, and several starts have one.
         forward: For each node, the joins that it reaches over forward edges.
         held: For each node, the joins that a token on it holds up.
     """

@@ -23,7 +23,7 @@ class Listening(web.Server):
     """Counts the connections that are accepted, and tells when all are gone."""
 
     def __init__(self, answer: Answer) -> None:
-        # Whoever asks and goes away is no longer answered.
+        # A client that disconnects is no longer answered.
         super().__init__(answer, request_factory=_request, handler_cancellation=True)
         self.accepted = self.lost = 0
         self.alone = asyncio.Event()

@@ -1,4 +1,4 @@
-"""What observers are told, in which order, and what becomes of one that fails."""
+"""What observers get, in which order, and what happens to one that fails."""
 
 import asyncio
 import sys
@@ -207,7 +207,7 @@ async def test_an_observer_that_fails_once_is_reported_and_kept() -> None:
 
 
 async def test_an_observer_that_keeps_failing_is_reported_twice_and_given_up() -> None:
-    """The loop's handler is not flooded, and is told why nothing more is observed."""
+    """The loop's handler is not flooded, and learns why nothing more is observed."""
 
     class Many(ParallelBatchNode[Any, Any]):
         def prep(self, _: Any) -> range:

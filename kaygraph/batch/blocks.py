@@ -9,6 +9,7 @@ from typing import Any
 from ..aio.contexts import Apart, settled
 from ..aio.stopped import stopped_at
 from ..aio.tasks import awaited_cancelled, cancellation_check
+from ..errors import RAISED_STOP
 from ..limits.slots import Slot
 from ..node.blocks import DROPPED, ExecBlock
 from ..run.place import PLACE, Worker
@@ -152,7 +153,7 @@ class BlockWork:
                     return index - first
                 if type(made) is not map or index == first + len(items):
                     break
-                raise RuntimeError("exec raised StopIteration")  # which has ended the loop
+                raise RuntimeError(RAISED_STOP)  # which has ended the loop
             except BaseException as error:
                 seconds = waited_s + now() - began if timed else 0.0
                 self._fail(items[index - first], index, seconds, error, values)

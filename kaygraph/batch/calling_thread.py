@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from ..aio.stopped import stopped_at
 from ..aio.tasks import cancellation_check, cancelled_again
+from ..errors import RAISED_STOP
 from ..executors.calling_thread import call_here, is_due, turn
 from ..executors.kinds import late
 from ..limits.slots import Slot
@@ -100,7 +101,7 @@ class FanOutInCallingThread(FanOut):
                 self.results.append(await late(self.owner, "exec", broken.returned))
                 return
             if isinstance(error, StopIteration):
-                raise RuntimeError("exec raised StopIteration") from error
+                raise RuntimeError(RAISED_STOP) from error
         except BaseException as failure:
             error = failure
         try:

@@ -136,7 +136,9 @@ class Failures:
 
     def too_many(self) -> TooManyFailuresError:
         message = f"{self.failed} of {self.pulled} items of {self.name!r} failed"
-        return TooManyFailuresError(f"{message}, on_error={self.on_error}", self.errors)
+        return TooManyFailuresError(
+            f"{message}, more than on_error={self.on_error} tolerates", self.errors
+        )
 
 
 def forget_callers(results: Iterable[object]) -> None:

@@ -28,7 +28,8 @@ def shared_of(source: str | None, settings: list[str]) -> Any:
             raise WrongCommandError(f"--set must be KEY=VALUE, as in --set limit=20; got {one!r}")
         if not isinstance(shared, dict):
             raise WrongCommandError(
-                f"--set {key} needs an object, but --input is {type(shared).__name__}"
+                f"--set {key} needs an object, but --input is {type(shared).__name__}: leave out "
+                "--set, or put an object into the file"
             )
         shared[key] = json_or_text(text)
     return shared
@@ -49,7 +50,9 @@ def _text(source: str) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise WrongCommandError(f"--input {source} is not UTF-8: {error}") from None
+        raise WrongCommandError(
+            f"--input {source} is not UTF-8: {error}. Convert the file to UTF-8"
+        ) from None
 
 
 def json_or_text(text: str) -> Any:

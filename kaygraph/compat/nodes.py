@@ -10,7 +10,7 @@ from ..batch import batch
 from ..batch.failures import Failures
 from ..batch.fan_out import FanOut
 from ..batch.source import NO_ITEMS, PLAIN
-from ..errors import Drop
+from ..errors import RAISED_STOP, Drop
 from ..limits.slots import Slot
 from ..node import node
 from ..run.frame import Frame
@@ -96,7 +96,7 @@ class BatchNode(Node, batch.BatchNode[Any, Any]):
                     if isinstance(error, CancelledError):
                         await sleep(0)  # only a task can have been cancelled
                     elif isinstance(error, StopIteration):  # no coroutine can carry it
-                        failure = RuntimeError("exec raised StopIteration")
+                        failure = RuntimeError(RAISED_STOP)
                         failure.__cause__, error = error, failure
                     name = frame.name_of(self)
                     shows = frame.rules.show_items

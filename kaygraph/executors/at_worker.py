@@ -28,7 +28,7 @@ from .spool import FAILED, LEFT, RESULT, Record, Spool, records_in
 
 T = TypeVar("T")
 
-STOPS_KEPT = 1000  # chunks that were told to stop before they had begun
+STOPS_KEPT = 1000  # requests to stop a chunk that has not begun
 LOOK_S = 0.005  # how often it is looked whether an item has ended that is to
 
 
@@ -36,7 +36,7 @@ class Greeting(NamedTuple):
     """What a process says of itself when it gets a node.
 
     Attributes:
-        token: What tells it from all others, also from those that had its address before.
+        token: Identifies it, also among workers that had its address before.
         pid: Its number.
         folder: Where it keeps what the items of its chunks have come to.
         failure: Why it cannot work on the node, or None.
@@ -60,7 +60,7 @@ class Order:
         share_s: After so many seconds, items that have not begun are left.
         folder: Where to keep what the items come to.
         collected: Chunks that need not be kept any longer.
-        is_heard: Whether anybody hears what is said.
+        is_received: Whether the run receives what ``exec`` says.
         session: Of the run that it is of.
         leaves: Keeps what the items leave here.
         needs: The names of the bundles that they refer to.
@@ -73,7 +73,7 @@ class Order:
     share_s: float
     folder: str | None
     collected: Sequence[str]
-    is_heard: bool
+    is_received: bool
     session: str
     leaves: Leaves
     needs: Sequence[str]
@@ -89,7 +89,7 @@ _mark = os.urandom(8).hex()
 
 
 def token() -> str:
-    """Return what tells this process from others; a forked one has a number of its own."""
+    """Return what identifies this process; a forked one has a number of its own."""
     return f"{os.getpid()}-{_mark}"
 
 
@@ -138,7 +138,7 @@ def run_chunk(order: Order, needed: Sequence[Any] = ()) -> bytes | None:
         for place, given in enumerate(order.given):
             if running.begin(place):
                 with arrived(dict(zip(order.needs, needed, strict=True))):
-                    records.append(running.record(node, given, order.is_heard, left))
+                    records.append(running.record(node, given, order.is_received, left))
             else:
                 records.append(Record(LEFT, 0.0, b""))
             if not left.bundles:  # else it refers to what is left here at the end
@@ -156,17 +156,17 @@ def run_chunk(order: Order, needed: Sequence[Any] = ()) -> bytes | None:
     return pickle.dumps(([*known, *map(tuple, records[running.known :])], left.sizes))
 
 
-def news(chunk: str, known: int, heard: int) -> bytes:
+def news(chunk: str, known: int, received: int) -> bytes:
     """Return what items of a chunk have come to since, and what the next one has said so far.
 
     Args:
-        chunk: The chunk. Of one that does not run there is nothing to tell.
+        chunk: The chunk. If it does not run, nothing is returned.
         known: How many records need not be sent any more.
-        heard: How much of what the item behind these has said.
+        received: How many of the values that the next item has said are known.
     """
     with _lock:
         running = _running.get(chunk)
-    return pickle.dumps(([], []) if running is None else running.news(known, heard))
+    return pickle.dumps(([], []) if running is None else running.news(known, received))
 
 
 def _leave(order: Order, left: LeftBehind) -> None:
@@ -259,12 +259,12 @@ class _Running:
             self.place, self._said = place, []
             return place not in self._left_out
 
-    def news(self, known: int, heard: int) -> tuple[list[tuple[Any, ...]], Any]:
+    def news(self, known: int, received: int) -> tuple[list[tuple[Any, ...]], Any]:
         """Return records behind those that are known, and what the item behind them has said."""
         with self._lock:
             self.known, ready = known, self.ready
             said = self._said if self.place == ready else []
-            since = heard if ready == known else 0
+            since = received if ready == known else 0
             return [tuple(record) for record in self.records[known:ready]], said[since:]
 
     def stop(self, places: Sequence[int]) -> None:
@@ -275,22 +275,24 @@ class _Running:
                 loop, task = self._awaited
                 loop.call_soon_threadsafe(task.cancel)
 
-    def record(self, node: Any, given: bytes, is_heard: bool, left: LeftBehind) -> Record:
+    def record(self, node: Any, given: bytes, is_received: bool, left: LeftBehind) -> Record:
         """Run an item and return what it has come to."""
         said = self._said
 
-        def tell(item: int | None, value: Any) -> None:
+        def receive(item: int | None, value: Any) -> None:
             said.append((item, said_pickled(value)))
 
-        record = self._record(node, given, tell if is_heard else None, left)
+        record = self._record(node, given, receive if is_received else None, left)
         return record._replace(said=pickle.dumps(said)) if said else record
 
-    def _record(self, node: Any, given: bytes, tell: Receiver | None, left: LeftBehind) -> Record:
+    def _record(
+        self, node: Any, given: bytes, receive: Receiver | None, left: LeftBehind
+    ) -> Record:
         began = monotonic()
         try:
             item, facts = given_unpickled(given)
             began = monotonic()
-            result = run_elsewhere(node, item, *facts, tell, self._awaited_to_end)
+            result = run_elsewhere(node, item, *facts, receive, self._awaited_to_end)
             seconds = monotonic() - began
             with noting("the result of exec was pickled on the worker"), left.of_item():
                 return Record(RESULT, seconds, dumps(result))

@@ -6,6 +6,7 @@ from contextvars import copy_context
 from time import monotonic
 from typing import Any
 
+from ..errors import RAISED_STOP
 from ..run.run import TURN_S, Run
 
 
@@ -20,14 +21,14 @@ def call_here(call: Callable[[Any], Any], item: Any) -> Any:
     try:
         return copy_context().run(call, item)
     except StopIteration as error:  # no coroutine can carry it
-        raise RuntimeError("exec raised StopIteration") from error
+        raise RuntimeError(RAISED_STOP) from error
     finally:
         if loop is not None:
             _set_running_loop(loop)
 
 
 def is_due(run: Run) -> bool:
-    """Whether the loop is to have a turn, in which it hears of deadlines, signals and tasks."""
+    """Whether the loop should have a turn, which handles deadlines, signals and tasks."""
     return monotonic() >= run.next_turn
 
 

@@ -79,7 +79,7 @@ def start() -> Child:
 
 @contextlib.contextmanager
 def _signals_held() -> Iterator[None]:
-    """Start a process that hears no signal until it can ignore it: its mask is this thread's."""
+    """Start a process that gets no signal before it can ignore it: it inherits this mask."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

@@ -127,15 +127,15 @@ async def _executed(
     frame: Frame,
     outlet: ItemOutlet[Any] | None,
     meter: Meter | None,
-    told: Any,
+    chosen: Any,
 ) -> Any:
     run = meter.run_to_end if meter else run_to_end
-    place = told
+    place = chosen
     kind = node.exec_kind
     yields = kind in YIELDING
     if place is None:
         place = "loop" if frame.run.alone or kind in ("async", "async_generator") else "thread"
-    if told is None and place == "loop" and kind in ("sync", "generator"):
+    if chosen is None and place == "loop" and kind in ("sync", "generator"):
         result = call_here(partial(run, node), item)
         if is_due(frame.run):
             await turn(frame.run)
@@ -176,7 +176,7 @@ async def _in_process(node: Any, item: Any, frame: Frame, slot: Slot, limit_s: f
     pool = _processes(frame.run)
     settings = {
         "start_timeout": node.start_timeout, "slot": slot, "measures": frame.run.measures,
-        "tell": receiver_of(node, frame),
+        "receive": receiver_of(node, frame),
     }  # fmt: skip
     if node.exec_kind not in YIELDING or slot.outlet is None:
         return await pool.call(node, item, *facts, limit_s=limit_s, **settings)
@@ -209,8 +209,8 @@ async def _in_executor(executor: Any, node: Any, item: Any, frame: Frame) -> Any
     facts = facts_of(node, frame)
     if frame.run.pickled is None:
         frame.run.pickled = {}
-    tell = receiver_of(node, frame)
-    call = Call(node, item, facts, not has_our_main(executor), frame.run.pickled, tell)
+    receive = receiver_of(node, frame)
+    call = Call(node, item, facts, not has_our_main(executor), frame.run.pickled, receive)
     future = failure = None
     try:
         future = executor.submit(run_call, call)
@@ -220,7 +220,7 @@ async def _in_executor(executor: Any, node: Any, item: Any, frame: Frame) -> Any
         failure, call.failure = call.failure, None
         if failure is not None:
             raise failure
-        return returned.value(tell) if type(returned) is Answer else returned
+        return returned.value(receive) if type(returned) is Answer else returned
     finally:
         del call, future, failure  # they hold errors that hold this frame: no cycle may stay
 

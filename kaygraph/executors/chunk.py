@@ -37,8 +37,8 @@ class Ready(Ended):
 class Chunk:
     """Items that are taken up together.
 
-    Whoever runs it takes them from the left, one when it has ended the one before. Another may
-    take some from the right meanwhile. What is left at its end has not begun.
+    The worker that runs it takes items from the left, one at a time. Another worker may take items
+    from the right meanwhile. Items that are left at the end have not begun.
 
     Args:
         node: The node whose ``exec`` runs.

@@ -35,7 +35,7 @@ class Plan(NamedTuple):
         places: Where each item stands in its batch.
         goes_on: Whether those behind an item that fails are run.
         share_s: After so many seconds those that have not begun are given back.
-        is_heard: Whether anybody hears what they say.
+        is_received: Whether the run receives what they say.
     """
 
     key: int
@@ -45,7 +45,7 @@ class Plan(NamedTuple):
     places: list[int]
     goes_on: bool
     share_s: float = inf
-    is_heard: bool = False
+    is_received: bool = False
 
 
 def run_items(
@@ -55,7 +55,7 @@ def run_items(
     results: ResultWriter,
     begins: Callable[[], object],
     is_stopped: Callable[[], bool],
-    tell: Receiver | None = None,
+    receive: Receiver | None = None,
 ) -> None:
     """Run items, one after another, and write what each has come to.
 
@@ -64,10 +64,10 @@ def run_items(
         given: The items, pickled.
         begins: Called when all is there that they need.
         is_stopped: Tells, in between, whether no more are to begin.
-        tell: Takes what they say, if anybody hears that.
+        receive: Called with what they say, if the run receives that.
     """
     items, context, place = _unpickled(node, given, plan)
-    context.run(RECEIVER.set, tell)
+    context.run(RECEIVER.set, receive)
     begins()
     own, several = os.getpid(), "item" in place
     looked = at = began = monotonic()

@@ -13,7 +13,7 @@ class Leaves(Protocol):
     """What keeps values on a worker. It is sent there."""
 
     def size_of(self, value: Any) -> int:
-        """Return how many bytes a value has, as far as that can be told."""
+        """Return how many bytes a value has, as far as that is known."""
 
     def leave(self, bundles: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
         """Keep these here, for whom they are wanted by; called in a thread of the worker."""

@@ -34,7 +34,7 @@ LARGE = 4 << 20  # bytes of an argument that is sent separately from its task
 ANSWER_S = 10.0  # for the scheduler to say which workers there are
 # What the scheduler expects of a task that it does not know, and in which time it wants all done.
 DURATIONS = "scheduler.unknown-task-duration", "adaptive.target-duration"
-QUIET = 60  # above all levels of logging: what a cluster of the run's own tells of its end
+QUIET = 60  # above all levels of logging: hides what the run's own cluster logs when it ends
 
 
 class Dask(Cluster):

@@ -29,8 +29,8 @@ from .waiting import Entry, Queue, Room
 
 T = TypeVar("T")
 
-POLL_S = 0.2  # how often it is looked which workers there are
-FULL_LOOKS = 5  # in a row, until a cluster is told that it has too few workers, or enough
+POLL_S = 0.2  # between two looks at the list of workers
+FULL_LOOKS = 5  # in a row, before a cluster is asked for more workers, or for no more
 
 CLOSE_S = 2.0  # for workers to remove their files
 
@@ -61,7 +61,7 @@ class Session:
         self._stirred = asyncio.Event()
         self._looked, self._looking = asyncio.Condition(), asyncio.Lock()
         self._workerless_since: float | None = None
-        self._looks_full = 0  # how often it has looked otherwise than what the cluster was told
+        self._looks_full = 0  # how often in a row it differed from what was last requested
         self._lost: Callable[[], BaseException] | None = None
         self._reserved: Worker | None = None  # it gets nothing until a suspect item can have it
         self._serving: asyncio.Task[None] | None = None

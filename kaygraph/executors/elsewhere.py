@@ -8,6 +8,7 @@ from typing import Any
 
 from ..aio.tasks import outlast, retrieve_exception
 from ..aio.timeouts import within
+from ..errors import RAISED_STOP
 from ..run.frame import FRAME, Frame
 from ..run.here import SENT_HERE
 from ..run.joining import Begun
@@ -23,21 +24,21 @@ def run_elsewhere(
     params: Mapping[str, Any],
     attempt: int,
     place: Mapping[str, Any],
-    tell: Receiver | None = None,
+    receive: Receiver | None = None,
     run: Callable[[Coroutine[Any, Any, Any]], Any] = asyncio.run,
 ) -> Any:
-    """Run a node's ``exec`` where the run's context does not reach: it is told the facts.
+    """Run a node's ``exec`` where the run's context does not reach, with the facts of its call.
 
-    ``tell`` takes what it says, if anybody hears that; ``run`` runs what is written ``async def``.
+    ``receive`` is called with what it says; ``run`` runs what is written ``async def``.
     """
     context = copy_context()
-    told = dict(place)
-    if (here := told.pop(HERE, None)) is not None:
+    sent = dict(place)
+    if (here := sent.pop(HERE, None)) is not None:
         context.run(SENT_HERE.set, (node, here))
-    for attach in told.pop(CARRIED, ()):
+    for attach in sent.pop(CARRIED, ()):
         context.run(attach)
-    context.run(SENT.set, (node, told))
-    context.run(RECEIVER.set, tell)
+    context.run(SENT.set, (node, sent))
+    context.run(RECEIVER.set, receive)
     context.run(FRAME.set, Frame(Run(), params=params, attempt=attempt))
     if type(item) is Steps:
         return context.run(item.make, node)
@@ -58,7 +59,7 @@ def run_to_end(
     try:
         result = node.exec(item)
     except StopIteration as error:  # no future can carry it
-        raise RuntimeError("exec raised StopIteration") from error
+        raise RuntimeError(RAISED_STOP) from error
     match node.exec_kind:
         case "async":
             return run(result)

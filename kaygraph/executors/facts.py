@@ -1,4 +1,4 @@
-"""What a call of ``exec`` is told where the context of its run does not reach."""
+"""The facts that a call of ``exec`` gets where the context of its run does not reach."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -11,7 +11,7 @@ from .variables import Name, Sent, is_sent, names_of
 
 
 def facts_of(node: Any, frame: Frame) -> tuple[Mapping[str, Any], int, Mapping[str, Any]]:
-    """Return what a call elsewhere is told: its params, its attempt, and its place in the run."""
+    """Return what a call elsewhere gets: its params, its attempt, and its place in the run."""
     place = place_to_send(node)
     found = {one: value for one, value in copy_context().items() if is_sent(one)}
     if found:

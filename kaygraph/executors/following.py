@@ -33,7 +33,7 @@ async def followed(
     chunk: Followed, answer: Coroutine[Any, Any, T], workers: Workers, address: str, number: int
 ) -> T:
     """Await what the worker answers at the end, and follow the chunk meanwhile."""
-    if len(chunk.entries) == 1 and chunk.entries[0].tell is None:  # there is nothing before it
+    if len(chunk.entries) == 1 and chunk.entries[0].receive is None:  # there is nothing before it
         return await answer
     following = asyncio.get_running_loop().create_task(_follow(chunk, workers, address, number))
     try:
@@ -52,13 +52,13 @@ async def _follow(chunk: Followed, workers: Workers, address: str, number: int) 
     seen = 0
     while seen < len(chunk.entries):
         await asyncio.sleep(FOLLOW_S + EACH_S * number)
-        heard = chunk.entries[seen].heard
+        received = chunk.entries[seen].received
         with suppress(Exception):  # the chunk itself will say what is wrong
-            answer: Any = await workers.ask(address, news, chunk.name, seen, heard)
+            answer: Any = await workers.ask(address, news, chunk.name, seen, received)
             records, said = pickle.loads(answer)
             for record in records:
                 if record[0] != LEFT:  # nobody waits for it
                     chunk.entries[seen].end(Record(*record))
                 seen += 1
             if said and seen < len(chunk.entries):
-                chunk.entries[seen].hear(said)
+                chunk.entries[seen].deliver(said)

@@ -27,7 +27,7 @@ def resident(process: int | str | None = "self") -> int:
 
 
 def peak_resident() -> int:
-    """Return the most bytes that this process has held since it began; 0 where nobody tells."""
+    """Return the most bytes that this process has held since it began; 0 if that is unknown."""
     with suppress(OSError, LookupError, ValueError), open(f"{PROC}/self/status", "rb") as status:
         # Linux hands down ru_maxrss from the process that has started this one.
         fields = dict(line.split(b":", 1) for line in status)
@@ -71,7 +71,7 @@ class GrowthLimit:
 
 
 def _sizes(process: int | str | None) -> list[int]:
-    """Return what proc(5) tells under ``statm``, in bytes; zeros for one that is gone."""
+    """Return the sizes in ``statm`` of proc(5), in bytes; zeros for a process that is gone."""
     try:
         with open(f"{PROC}/{process}/statm", "rb", buffering=0) as statm:
             page = os.sysconf("SC_PAGE_SIZE")  # here, for Windows has none

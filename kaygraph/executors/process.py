@@ -48,7 +48,7 @@ class ProcessPool:
         slot: Slot | None = None,
         measures: bool = False,
         held: "list[WorkerProcess] | None" = None,
-        tell: Receiver | None = None,
+        receive: Receiver | None = None,
     ) -> Any:
         """Run ``node.exec(item)`` in a process and return its result.
 
@@ -60,7 +60,7 @@ class ProcessPool:
         ``limit_s`` is in seconds, from when the process has the item and calls ``exec``;
         ``start_timeout`` is how long it may take to be there: to start, and to import what the
         node and the item need. What the call takes is added to the usage of ``slot``. A call takes
-        the process in ``held``, if any, and puts it back; ``tell`` takes what ``exec`` says.
+        the process in ``held``, if any, and puts it back; ``receive`` takes what ``exec`` says.
 
         Raises:
             AttemptTimeoutError: ``exec`` ran past ``limit_s``. The process is killed.
@@ -82,7 +82,7 @@ class ProcessPool:
         submitted = self._threads.submit(
             worker.call, self._pickled[node], item, (dict(params), attempt, dict(place)),
             memory_limit, measures, START_S if start_timeout is None else start_timeout,
-            None if begun is None else partial(loop.call_soon_threadsafe, _set, begun), tell,
+            None if begun is None else partial(loop.call_soon_threadsafe, _set, begun), receive,
         )  # fmt: skip
         future = asyncio.wrap_future(submitted)
         try:

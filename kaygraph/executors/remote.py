@@ -78,7 +78,7 @@ class Worker:
 
     Attributes:
         chunks: How many it has.
-        token: What tells its process from others; "" until it has said so.
+        token: Identifies its process; "" until it has answered.
         folder: Where it keeps what items have come to, or None.
         gone: Set when it has left.
     """
@@ -183,7 +183,7 @@ class Chunk:
         order = Order(
             token, self.name, queue.digest, [entry.given for entry in self.entries],
             2 * CHUNK_S, worker.folder, collected,
-            any(entry.tell is not None for entry in self.entries),
+            any(entry.receive is not None for entry in self.entries),
             self.session.name, opened.values.leaves, list(needs),
         )  # fmt: skip
         for entry in self.entries:

@@ -16,7 +16,7 @@ MORE = b"more"  # begins a message that so many bytes have been written, or are 
 TOTAL = Struct("<Q")
 HEADER = Struct("<BddQ")
 
-UNTOLD = 1 << 18  # bytes that may wait in the pipe before the other side is told, if it has room
+MOST_UNNOTIFIED = 1 << 18  # bytes in the pipe before the other side is notified, if it has room
 AT_ONCE = 1 << 16  # bytes that are copied to be written in one step
 
 ROOM = 1 << 20  # bytes of a pipe, where they can be asked for
@@ -26,8 +26,8 @@ F_SETPIPE_SZ = 1031  # of Linux's fcntl(2)
 
 PICKLED, BYTES, FAILED = range(3)  # what came of an item: a result, one of bytes, or an error
 
-# Told of each item: what came of it, when it ended by the clock of this machine, how many seconds
-# it took, and the result as it is or pickled, or the error and its traceback, pickled.
+# Called for each item: with what came of it, when it ended by the clock of this machine, how many
+# seconds it took, and the result as it is or pickled, or the error and its traceback, pickled.
 Note = Callable[[int, float, float, memoryview], object]
 
 
@@ -42,14 +42,14 @@ class ResultWriter:
     def __init__(self, pipe: "Connection[Any, Any]", ring: Callable[[int], object]) -> None:
         self._pipe, self._descriptor, self._ring = pipe, pipe.fileno(), ring
         os.set_blocking(self._descriptor, False)
-        self.total = self._told = 0
+        self.total = self._notified = 0
 
     def write(self, kind: int, ended: float, seconds: float, pickled: bytes) -> None:
         """Write what came of an item."""
         header = HEADER.pack(kind, ended, seconds, len(pickled))
         self.total += len(header) + len(pickled)
-        if self.total - self._told > UNTOLD:
-            self._tell()
+        if self.total - self._notified > MOST_UNNOTIFIED:
+            self._notify()
         if len(pickled) <= AT_ONCE:
             self._write(header + pickled)
         else:
@@ -63,17 +63,17 @@ class ResultWriter:
             written = 0
         if written == len(data):
             return
-        self._tell()
+        self._notify()
         rest = memoryview(data)[written:]
         os.set_blocking(self._descriptor, True)
         while rest:
             rest = rest[os.write(self._descriptor, rest) :]
         os.set_blocking(self._descriptor, False)
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         """Have the other side read what is written, and what is being written."""
-        if self._told < self.total:
-            self._told = self.total
+        if self._notified < self.total:
+            self._notified = self.total
             self._ring(self.total)
 
 

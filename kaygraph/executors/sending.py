@@ -87,15 +87,15 @@ class Answer:
     trace: str | None = None  # of an error: where it was raised
     said: tuple[tuple[int | None, bytes], ...] = ()  # items, and what was said of them, pickled
 
-    def value(self, tell: Receiver | None = None) -> Any:
-        """Return the result; ``tell`` takes what was said before.
+    def value(self, receive: Receiver | None = None) -> Any:
+        """Return the result; ``receive`` takes what was said before.
 
         Raises:
             BaseException: What was raised in the process, with a note of where that was.
         """
-        if tell is not None:
+        if receive is not None:
             for item, pickled in self.said:
-                tell(item, said_unpickled(pickled))
+                receive(item, said_unpickled(pickled))
         if self.trace is not None:
             raise self.error()
         return result_of(self.pickled)
@@ -131,16 +131,16 @@ class Call:
         facts: Facts,
         without_main: bool,
         pickled: dict[Any, bytes],
-        tell: Receiver | None,
+        receive: Receiver | None,
     ) -> None:
-        self._node, self._item, self._facts, self._tell = node, item, facts, tell
+        self._node, self._item, self._facts, self._receive = node, item, facts, receive
         self._how = without_main, True
         self._pickled = pickled  # nodes of the run, each once
         self._mark = b""
         self.failure: Exception | None = None  # what kept it from being sent
 
     def run(self) -> Any:
-        return run_elsewhere(self._node, self._item, *self._facts, self._tell)
+        return run_elsewhere(self._node, self._item, *self._facts, self._receive)
 
     def __reduce__(self) -> Any:
         try:
@@ -156,7 +156,7 @@ class Call:
         if key not in self._pickled:
             self._pickled[key] = node_pickled(self._node, *self._how)
         given = given_pickled(self._item, self._facts, *self._how)
-        return self._pickled[key], given, self._mark, b"heard" if self._tell else b""
+        return self._pickled[key], given, self._mark, b"received" if self._receive else b""
 
 
 class _Sent:
@@ -170,13 +170,13 @@ class _Sent:
             return Answer(b"")  # the other side knows
         said: list[tuple[int | None, bytes]] = []
 
-        def tell(item: int | None, value: Any) -> None:
+        def receive(item: int | None, value: Any) -> None:
             said.append((item, said_pickled(value)))
 
         try:
             node = _unpickled_once(self._parts[0])
             item, facts = given_unpickled(self._parts[1])
-            result = run_elsewhere(node, item, *facts, tell if self._parts[3] else None)
+            result = run_elsewhere(node, item, *facts, receive if self._parts[3] else None)
             with noting("the result of exec was pickled in the process"):
                 return Answer(dumps(result), None, tuple(said))
         except BaseException as error:

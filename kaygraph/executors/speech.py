@@ -45,7 +45,7 @@ class Speech:
         with self.lock:
             self._open = False
 
-    def tell(self, item: int | None, value: Any) -> None:
+    def send(self, item: int | None, value: Any) -> None:
         """Send what was said of an item; in any thread.
 
         Raises:
@@ -62,7 +62,7 @@ class Speech:
                 self._kept.append(message)
 
 
-class Hearing:
+class Incoming:
     """The end in the program, for one call or one chunk.
 
     What cannot be unpickled is an error of the item that has said it.
@@ -71,8 +71,8 @@ class Hearing:
         failed: These errors, by the place of the item.
     """
 
-    def __init__(self, tell: Receiver | None) -> None:
-        self._tell = tell
+    def __init__(self, receive: Receiver | None) -> None:
+        self._receive = receive
         self.failed: dict[int | None, BaseException] = {}
 
     def takes(self, message: bytes) -> bool:
@@ -87,8 +87,8 @@ class Hearing:
         except BaseException as error:
             self.failed.setdefault(item, error)
         else:
-            if self._tell is not None:
-                self._tell(item, value)
+            if self._receive is not None:
+                self._receive(item, value)
         return True
 
 

@@ -56,7 +56,7 @@ class Spool:
             written = os.write(self._file, line)
         except OSError:
             written = 0
-        if written < len(line):  # the disk is full: what follows could not be told apart
+        if written < len(line):  # the disk is full: what follows could not be separated
             self.close()
 
     def close(self) -> None:

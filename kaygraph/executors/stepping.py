@@ -110,7 +110,7 @@ class _InProcess(Stepping):
         self._made: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
         self._granted = 0
         self._failure: BaseException | None = None
-        context = copy_context()  # in which the node is told its facts
+        context = copy_context()  # in which the node gets its facts
         self._thread = Thread(target=context.run, args=(self._to_end,), daemon=True)
         self._thread.start()
 

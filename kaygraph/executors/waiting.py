@@ -34,14 +34,14 @@ class Entry:
     Args:
         given: The item and the facts of its call, pickled.
         alone: Whether it makes a chunk of its own.
-        tells: Whether it is waited for that it is sent.
-        tell: Takes what ``exec`` says, if anybody hears that.
+        notifies: Whether something waits until it is sent.
+        receive: Called with what ``exec`` says, if the run receives that.
         needs: What it refers to of what workers have left.
 
     Attributes:
         home: The worker that has most of that.
         claimed: What was left with its result: it is kept until that is read.
-        heard: How much of what it says has come before its end.
+        received: How many of the values that it says have come before its end.
         sent: Set when a worker gets it; None where nobody waits for that.
         ended: Set when it is known what came of it.
         chunk: What it is sent with; None before.
@@ -49,19 +49,19 @@ class Entry:
     """
 
     __slots__ = (
-        "_told",
+        "_delivered",
         "alone",
         "chunk",
         "claimed",
         "ended",
         "failure",
         "given",
-        "heard",
         "home",
         "needs",
+        "receive",
+        "received",
         "record",
         "sent",
-        "tell",
         "withdrawn",
     )
 
@@ -69,14 +69,14 @@ class Entry:
         self,
         given: bytes,
         alone: bool = False,
-        tells: bool = False,
-        tell: Receiver | None = None,
+        notifies: bool = False,
+        receive: Receiver | None = None,
         needs: Needs | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
-        self.given, self.alone, self.tell = given, alone, tell
+        self.given, self.alone, self.receive = given, alone, receive
         self.ended: asyncio.Future[None] = loop.create_future()
-        self.sent: asyncio.Future[None] | None = loop.create_future() if tells else None
+        self.sent: asyncio.Future[None] | None = loop.create_future() if notifies else None
         self.record: Record | None = None
         self.failure: BaseException | None = None
         self.chunk: Any = None
@@ -84,7 +84,7 @@ class Entry:
         self.needs = needs or {}
         self.home = nearest(self.needs) if needs else None
         self.claimed: Sequence[object] = ()
-        self.heard = self._told = 0
+        self.received = self._delivered = 0
 
     def end(self, record: Record | None = None, failure: BaseException | None = None) -> None:
         """Note what came of it."""
@@ -93,27 +93,27 @@ class Entry:
             self.record, self.failure = record, failure
             self.ended.set_result(None)
 
-    def hear(self, said: Sequence[tuple[int | None, bytes]]) -> None:
+    def deliver(self, said: Sequence[tuple[int | None, bytes]]) -> None:
         """Pass on more of what it says, as long as that can be unpickled."""
         for place, pickled in said:
-            if self._told == self.heard and self.tell is not None:
+            if self._delivered == self.received and self.receive is not None:
                 with suppress(Exception):  # ``value`` raises it
-                    self.tell(place, said_unpickled(pickled))
-                    self._told += 1
-            self.heard += 1
+                    self.receive(place, said_unpickled(pickled))
+                    self._delivered += 1
+            self.received += 1
 
     def anew(self, chunk: Any) -> None:
         """Note what it is sent with; it begins there from the start."""
-        self.chunk, self.heard, self._told = chunk, 0, 0
+        self.chunk, self.received, self._delivered = chunk, 0, 0
 
     def value(self) -> Any:
-        """Return the result, or raise what ``exec`` has raised; what it has said is told before."""
+        """Return the result, or raise the error of ``exec``, after what it has said."""
         record, error = self.record, self.failure
         self.record = self.failure = None
         try:
-            if record is not None and self.tell is not None and record.said:
-                for place, said in pickle.loads(record.said)[self._told :]:
-                    self.tell(place, said_unpickled(said))
+            if record is not None and self.receive is not None and record.said:
+                for place, said in pickle.loads(record.said)[self._delivered :]:
+                    self.receive(place, said_unpickled(said))
             if record is not None and record.kind == FAILED:
                 error = Answer(*pickle.loads(record.data)).error()
             if error is not None:
@@ -152,7 +152,7 @@ class Queue:
 
     Args:
         node: The node, pickled.
-        digest: What tells it from others.
+        digest: Identifies it.
         name: What it is called.
 
     Attributes:

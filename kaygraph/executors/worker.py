@@ -24,7 +24,7 @@ from .stepping import goes_on
 
 READY = b"ready"  # what a process says when it has started
 BEGUN = b"begun"  # and when it has an item, if it is to say so
-STOP = b"stop"  # what it is told when it is to begin no more items of its chunk
+STOP = b"stop"  # sent to a worker that should begin no more items of its chunk
 
 INLINE = 1 << 16  # bytes of a value that are sent with the message about it, and not after it
 
@@ -43,7 +43,7 @@ def serve(
         os.setsid()  # what exec starts can be ended with this process, as it is of its group
         os.register_at_fork(after_in_child=_hear)
     for number in NUMBERS:
-        # Not SIG_IGN: programs that exec starts would inherit that, and not end when told to.
+        # Not SIG_IGN: programs that exec starts would inherit that, and not end at SIGTERM.
         signal.signal(number, _ignore)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, NUMBERS)
@@ -158,10 +158,10 @@ class _Server:
         given: bytes,
         key: int,
         sent: bytes | None,
-        tells: bool,
+        notifies: bool,
         measures: bool,
         limit: int | None,
-        is_heard: bool,
+        is_received: bool,
     ) -> Answer:
         """Make a call: of the node that is sent, or was sent before."""
         before = process_time()
@@ -171,12 +171,14 @@ class _Server:
                 item, facts = given_unpickled(given)
             finally:
                 self._knows = key in self._nodes
-                if tells:
+                if notifies:
                     self._connection.send_bytes(BEGUN)
             before = process_time()
             self._speech.begin(goes_on(item))
             with GrowthLimit(limit):
-                result = run_elsewhere(node, item, *facts, self._speech.tell if is_heard else None)
+                result = run_elsewhere(
+                    node, item, *facts, self._speech.send if is_received else None
+                )
                 with noting("the result of exec was pickled in the process"):
                     return Answer(dumps(result))
         except BaseException as error:
@@ -195,9 +197,9 @@ class _Server:
             node = error
         self._knows = plan.key in self._nodes
         self._speech.begin()
-        tell = self._speech.tell if plan.is_heard else None
+        receiver = self._speech.send if plan.is_received else None
         try:
-            run_items(node, given, plan, self._results, self._begins, self._is_stopped, tell)
+            run_items(node, given, plan, self._results, self._begins, self._is_stopped, receiver)
         finally:
             self._speech.end()
         return self._results.total

@@ -24,13 +24,13 @@ from .pickling import PLAIN, dumps
 from .rebuilding import note
 from .results import BYTES, FAILED, MORE, TOTAL
 from .sending import Answer, Facts, given_pickled, result_of
-from .speech import Hearing
+from .speech import Incoming
 from .stepping import goes_on
 from .worker import STOP, receive, send
 
 SOON_S = 0.5  # for a process that has closed its end of the pipe, as it ends
 
-LEAVE_S = 5.0  # for a process that has been told to leave; then it is killed
+LEAVE_S = 5.0  # for a process that was asked to end; then it is killed
 
 CHUNK_BYTES = 1 << 20  # that items of a chunk have at most, but for the last
 
@@ -46,7 +46,7 @@ class WorkerProcess:
         self._stopping = False
         self._known: set[bytes] = set()
         self.used = 0.0, 0  # by the last call: processor time, and the most bytes held so far
-        self._hearing = Hearing(None)
+        self._incoming = Incoming(None)
         self.start_s = 0.0  # until the last call could begin, where that took a start
         self._own = 0  # bytes that the process holds before any item: its code and its nodes
 
@@ -59,24 +59,28 @@ class WorkerProcess:
         measures: bool,
         start_timeout: float,
         begun: Callable[[], object] | None,
-        tell: Receiver | None,
+        receiver: Receiver | None,
     ) -> Any:
-        hearing = Hearing(tell)
+        incoming = Incoming(receiver)
         self.used, self.start_s, called = (0.0, 0), 0.0, time.monotonic()
         given = given_pickled(item, facts)
         if limit is not None and self._is_full(limit) and not goes_on(item):
             self.close()
         has_begun = node in self._known
         sent = None if has_begun else node
-        tells = begun is not None or not has_begun
+        notifies = begun is not None or not has_begun
         is_fresh = self._running is None
         child = self._running or self._start()
         pid, connection = child.process.pid, child.connection
         try:
             if is_fresh:  # a pipe takes no large message before somebody reads it
                 received(pid, connection, limit, start_timeout)
-            send(connection, (hash(node), sent, tells, measures, limit, tell is not None), given)
-            if tells:
+            send(
+                connection,
+                (hash(node), sent, notifies, measures, limit, receiver is not None),
+                given,
+            )
+            if notifies:
                 received(pid, connection, limit, None if has_begun else start_timeout)
             if not has_begun:
                 self.start_s = time.monotonic() - called
@@ -85,7 +89,7 @@ class WorkerProcess:
             has_begun = True
             # Both ends are ours: what comes back was pickled by the process that we started.
             message = received(pid, connection, limit)
-            while hearing.takes(message):
+            while incoming.takes(message):
                 message = received(pid, connection, limit)
             (trace, knows, self._own, self.used), pickled = receive(
                 partial(received, pid, connection, limit), message
@@ -100,7 +104,7 @@ class WorkerProcess:
             self._known.add(node)
         answer = Answer(pickled, trace)
         if trace is None:
-            for failure in hearing.failed.values():
+            for failure in incoming.failed.values():
                 raise failure
             return answer.value()
         error = answer.error()
@@ -130,7 +134,7 @@ class WorkerProcess:
         limit_s: float | None,
         start_timeout: float,
         share_s: float,
-        tell: Receiver | None,
+        receiver: Receiver | None,
     ) -> None:
         """Have the process run items of a chunk, and note there what has ended.
 
@@ -147,9 +151,9 @@ class WorkerProcess:
             plan = Plan(
                 hash(node), None if has_begun else node, dumps(facts),
                 sizes if isinstance(sizes, list) else None, places,
-                chunk.goes_on, share_s, tell is not None,
+                chunk.goes_on, share_s, receiver is not None,
             )  # fmt: skip
-            self._hearing = Hearing(tell)
+            self._incoming = Incoming(receiver)
             if self._converse(chunk, plan, given, start_timeout, limit_s):
                 self._known.add(node)
         except BaseException as error:
@@ -185,15 +189,15 @@ class WorkerProcess:
             raise
         except (EOFError, OSError):
             if has_begun and child.results is not None:
-                child.results.available(_Noting(chunk, self._hearing))
+                child.results.available(_Noting(chunk, self._incoming))
             raise self._death(has_begun) from None
 
     def _collect(self, chunk: Chunk, number: int, child: Child, limit_s: float | None) -> bool:
         """Note what the items have come to, up to the end of the chunk."""
         connection, results = child.connection, child.results
         assert results is not None
-        hearing = self._hearing
-        note, before = _Noting(chunk, hearing), len(chunk.done)
+        incoming = self._incoming
+        note, before = _Noting(chunk, incoming), len(chunk.done)
         while True:
             limited = limit_s is not None and len(chunk.done) - before < number
             left_s = note.since + (limit_s or 0.0) - time.monotonic()
@@ -205,7 +209,7 @@ class WorkerProcess:
                     raise late_error(f"exec of {chunk.node.name!r}", "timeout", limit_s, 0.0, None)
                 continue
             message = connection.recv_bytes()
-            if hearing.takes(message):
+            if incoming.takes(message):
                 continue
             if message.startswith(MORE):
                 (total,) = TOTAL.unpack(message[len(MORE) :])
@@ -234,7 +238,8 @@ class WorkerProcess:
         self.close()
         return WorkerStartError(
             f"the worker process {pid} had not begun after start_timeout={start_timeout:g} s, "
-            "and was killed: what it imports takes longer, or never ends"
+            "and was killed: its imports take longer, or never end. Import less, or raise "
+            "start_timeout"
         )
 
     def _past(self, limit: int, what: str) -> MemoryLimitError:
@@ -352,8 +357,8 @@ def _pickled(chunk: Chunk) -> tuple[list[int] | int, bytes]:
 class _Noting:
     """Notes in a chunk what its items have come to, and when the last of them has ended."""
 
-    def __init__(self, chunk: Chunk, hearing: Hearing) -> None:
-        self._chunk, self._hearing, self.since = chunk, hearing, time.monotonic()
+    def __init__(self, chunk: Chunk, incoming: Incoming) -> None:
+        self._chunk, self._incoming, self.since = chunk, incoming, time.monotonic()
 
     def __call__(self, kind: int, ended: float, seconds: float, pickled: memoryview) -> None:
         value: Any = None
@@ -367,8 +372,8 @@ class _Noting:
                 value = result_of(pickled)
         except BaseException as failure:
             error = failure
-        if self._hearing.failed:
-            error = error or self._hearing.failed.get(self._chunk.at)
+        if self._incoming.failed:
+            error = error or self._incoming.failed.get(self._chunk.at)
         self._chunk.ended(value, error, seconds)
         self.since = ended
         del error  # it holds this frame: no cycle may keep them alive

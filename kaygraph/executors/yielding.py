@@ -95,7 +95,7 @@ class _InThread(Stepping):
     def __init__(self, node: Any, item: Any) -> None:
         super().__init__(node, item)
         self._values: deque[Any] = deque()
-        self._told = False  # the loop looks by itself
+        self._notified = False  # the loop looks by itself
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._looking: asyncio.Future[None] | None = None
@@ -155,15 +155,15 @@ class _InThread(Stepping):
         return number
 
     def _listen(self) -> None:
-        """Be told of the next value at once."""
-        self._timer, self._told = None, False
+        """Be notified of the next value at once."""
+        self._timer, self._notified = None, False
         if self._values:
             self._wake()
 
     def yielded(self, value: Any, last: bool) -> None:
         self._values.append(value)
-        if last or not self._told:
-            self._told = True
+        if last or not self._notified:
+            self._notified = True
             self._loop.call_soon_threadsafe(self._wake)
 
 

@@ -11,7 +11,7 @@ from ..drawing.svg import svg
 from ..errors import GraphDefinitionError
 from ..node.wiring import unique
 from .loops import AnyNode
-from .plan import Plan
+from .plan import CONTAINS_ITSELF, Plan
 
 _DIRECTION = check_choice("LR", "TB")
 
@@ -40,7 +40,7 @@ def box_of(node: AnyNode) -> Box:
             path.pop()
             around.pop()
         elif within[1].composition.nodes and any(within[1] is one for one in around):
-            raise GraphDefinitionError(f"{within[1]!r} contains itself")
+            raise GraphDefinitionError(f"{within[1]!r} {CONTAINS_ITSELF}")
         else:
             path.append(_filled(*within))
             around.append(within[1])

@@ -19,6 +19,10 @@ from ..run.frame import Frame
 from .joins import Joins
 from .loops import AnyNode, Layout
 
+CONTAINS_ITSELF = (
+    "contains itself; for a loop, wire a node back to an earlier one, as in b - 'again' >> a"
+)
+
 
 class Step:
     """A node's place in a plan.
@@ -182,7 +186,7 @@ def validate(plan: Plan, owner: str, graph: AnyNode) -> None:
         for node in rest:
             parts = node.composition
             if node in around:
-                raise GraphDefinitionError(f"{node!r} contains itself")
+                raise GraphDefinitionError(f"{node!r} {CONTAINS_ITSELF}")
             if parts.nodes and node not in done:
                 if isinstance(parts.plan, Plan):
                     _check_actions(parts.plan, repr(node.name), node, declared)

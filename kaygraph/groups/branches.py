@@ -47,9 +47,14 @@ class BranchGroup(BaseNode[Any, list[Any]]):
     def __init__(self, *branches: Any, needed: int | None = None, name: str | None = None) -> None:
         super().__init__(name=name)
         if not branches:
-            raise TypeError(f"{type(self).__name__} needs at least one branch")
+            raise TypeError(
+                f"{type(self).__name__} needs at least one branch, as in first_of(a, b)"
+            )
         if needed is not None and check_count("needed", needed) > len(branches):
-            raise ValueError(f"needed={needed}, but there are only {len(branches)} branches")
+            raise ValueError(
+                f"needed={needed} is more than the number of branches, {len(branches)}: pass more "
+                "branches, or lower needed"
+            )
         self.needed = needed
         self.branches = tuple(_branch(branch) for branch in branches)
         self._names = unique([branch.name for branch in self.branches])

@@ -117,7 +117,9 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]], Limits):
 
         The items of a dict, such as ``Counter(words).items()``, are fastest.
         """
-        raise NodeDefinitionError(f"{type(self).__name__} must define map(self, item)")
+        raise NodeDefinitionError(
+            f"{type(self).__name__} must define map(self, item), which yields (key, value) pairs"
+        )
 
     def combine(self, key: Any, values: list[Any], /) -> Any:
         """Return one value for several of the same key, as if ``map`` had yielded it.
@@ -125,7 +127,9 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]], Limits):
         Called where ``map`` runs, and again when values meet: numbers in pairs, anything
         else in groups of 64. Not called unless overridden.
         """
-        raise NodeDefinitionError(f"{type(self).__name__} defines no combine")
+        raise NodeDefinitionError(
+            f"{type(self).__name__} does not define combine(self, key, values)"
+        )
 
     def partition(self, key: Hashable, /) -> int:
         """Return a whole number; keys for which it is the same (modulo) are reduced together.

@@ -210,7 +210,8 @@ class Asking(State):
             what = f"the default of {wait.name!r}"
             return self.encoding.encode(question.default, what), None
         raise AttemptTimeoutError(
-            f"nobody answered {wait.id!r} within timeout={question.timeout:g} s"
+            f"nobody answered {wait.id!r} within timeout={question.timeout:g} s: give a default, "
+            "or a longer timeout"
         )
 
     def _found(self, wait: Wait) -> Answer | None:

@@ -255,8 +255,8 @@ class Journal:
                 return work(elapsed_s)(shared, frame)
 
             goes_on = self._settings.on_wait == "stay"
-            tell = WaitNotice(run, self.address, goes_on)
-            asked = owned, self._settings, self._encoding, node, frame.run, begin, tell
+            notice = WaitNotice(run, self.address, goes_on)
+            asked = owned, self._settings, self._encoding, node, frame.run, begin, notice
             try:
                 return await run_recorded(*asked)
             finally:

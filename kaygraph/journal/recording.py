@@ -165,7 +165,7 @@ class Recording:
         except NotRecordableError as error:
             raise state.fatal(
                 NotRecordableError(
-                    f"nothing tells an item of {self.name!r} from others in the "
+                    f"nothing distinguishes an item of {self.name!r} from others in the "
                     f"journal: {str(error).rstrip('.')}. Or give its key, as in "
                     f"Journal(..., key={{{self.name!r}: lambda item: item.id}})"
                 )

@@ -55,7 +55,7 @@ def new_id(address: Address) -> str:
     """Return an id for a run without one, and print it on standard error."""
     run = f"{strftime('%Y%m%d-%H%M%S', gmtime())}-{token_hex(2)}"
     print(
-        f"kaygraph: this is run {run!r} of the journal {shown(address)}; to resume it, give "
+        f"kaygraph: this is run {run!r} of the journal {shown(address)}; to resume it, pass "
         f"Journal(..., run={run!r})",
         file=sys.stderr,
     )

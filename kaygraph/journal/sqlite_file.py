@@ -377,15 +377,16 @@ def _prepare(path: Path, log: str, place: str, create: bool) -> None:
             return  # another process has just created it
         except FileNotFoundError as error:
             raise JournalUnavailableError(
-                f"{place} cannot be made: there is no folder {str(path.parent)!r}. Make it first"
+                f"{place} cannot be created: there is no folder {str(path.parent)!r}. "
+                "Create it first"
             ) from error
         except OSError as error:
-            raise JournalUnavailableError(f"{place} cannot be made: {error.strerror}") from error
+            raise JournalUnavailableError(f"{place} cannot be created: {error.strerror}") from error
         return
     except OSError as error:
         raise JournalUnavailableError(f"{place} cannot be opened: {error.strerror}") from error
     if not path.is_file():
-        raise JournalUnavailableError(f"{place} is not a file. A SQLite journal is one")
+        raise JournalUnavailableError(f"{place} is not a file: type the path of one, as in runs.db")
     if not size and _size(log):
         raise corrupt(place, "the file is empty, but its log is not")
 

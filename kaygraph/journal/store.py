@@ -126,7 +126,7 @@ class Store(Protocol):
         """
 
     def answer(self, run: str, name: str, data: bytes) -> None:
-        """Write the answer to a wait, whoever owns the run.
+        """Write the answer to a wait, whichever process owns the run.
 
         Raises:
             RunUnknownError: There is no such run.

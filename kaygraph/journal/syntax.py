@@ -117,7 +117,7 @@ def _functions_in(text: str) -> dict[str, list[_Found]]:
     functions: dict[str, list[_Found]] = {}
     for code in _codes_in(module):
         there = places.get((code.co_firstlineno, code.co_name), ())
-        if len(there) == 1:  # several lambdas in a line cannot be told apart
+        if len(there) == 1:  # several lambdas in a line cannot be distinguished
             functions.setdefault(code.co_qualname, []).append((there[0], code))
     return functions
 

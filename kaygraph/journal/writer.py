@@ -144,7 +144,7 @@ class Writer:
                 value = work(*arguments)
             except BaseException as failure:
                 error = failure
-            self._tell(self._called, called, value, error)
+            self._call_back(self._called, called, value, error)
 
         self._calls += 1
         self._do(make)
@@ -169,7 +169,7 @@ class Writer:
         while (work := self._work.get()) is not None:
             work()
 
-    def _tell(self, callback: Callable[..., None], *arguments: Any) -> None:
+    def _call_back(self, callback: Callable[..., None], *arguments: Any) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody is waiting
             self._loop.call_soon_threadsafe(callback, *arguments)
 
@@ -194,7 +194,7 @@ class Writer:
                 except Exception as failure:
                     self._failure = failure
             self._idle = True
-            self._tell(self._sent, waiting, self._failure)
+            self._call_back(self._sent, waiting, self._failure)
 
         self._do(write)
 

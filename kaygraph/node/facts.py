@@ -92,7 +92,9 @@ class Facts:
         """What this node's ``lifespan`` yielded in this run."""
         frame = FRAME.get(None)
         if frame is None:
-            raise AttributeError(f"{self!r} holds a resource only while it runs")
+            raise AttributeError(
+                f"{self!r} holds a resource only while it runs: use self.resource in a hook"
+            )
         return frame.run.resource(self)
 
     @Fact

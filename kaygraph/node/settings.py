@@ -158,8 +158,7 @@ def check_together(owner: Any) -> None:
     is_sent = "start_timeout" in accepts  # else it is a graph, which says it of nodes
     if is_sent and owner.memory_limit is not None and owner.run_in != "process":
         raise ValueError(
-            "memory_limit needs run_in='process': the memory of a thread cannot be told from that "
-            "of others"
+            "memory_limit needs run_in='process': the memory of one thread cannot be measured"
         )
     if is_sent and owner.start_timeout is not None and owner.run_in != "process":
         raise ValueError("start_timeout needs run_in='process': only processes have to be started")

@@ -2,7 +2,7 @@
 
 import os
 
-PROC = "/proc/thread-self/schedstat"  # where Linux tells how a thread was scheduled
+PROC = "/proc/thread-self/schedstat"  # Linux's statistics of how a thread was scheduled
 
 
 def cores() -> int:

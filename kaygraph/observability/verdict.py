@@ -127,7 +127,7 @@ def _line(run: Measured) -> str:
         "run_in": "the workers of its cluster: more of them will help",
         "limit_by": "its keys: only a higher max_per_key= makes it faster",
     }.get(setting, "the permits of a graph around it: a higher max_workers= there will help")
-    return f"{node.name} stands in line for {raised}"
+    return f"{node.name} mostly waits for {raised}"
 
 
 def _stages(run: Measured) -> str:

@@ -53,7 +53,8 @@ def bytes_of(item: Any) -> int:
             item = json.dumps(item, ensure_ascii=False, separators=(",", ":"))
         except (TypeError, ValueError, RecursionError) as error:
             raise TypeError(
-                f"cannot tell how many bytes a {type(item).__name__} has: give size_of=function"
+                f"the size of a {type(item).__name__} is unknown: pass size_of=function, which "
+                "returns a number of bytes"
             ) from error
     return len(item.encode(errors="surrogatepass"))
 
@@ -231,7 +232,9 @@ class BatchSplitterNode(Stored, Node[Any, Any]):
                 + (" and ".join(given) or "none")
             )
         if size_of is not None and self.max_bytes is None:
-            raise TypeError("size_of= is for max_bytes=")
+            raise TypeError(
+                "size_of= has no effect without max_bytes=: pass both, or leave out size_of="
+            )
 
     def size_of(self, item: Any, /) -> int:
         """Return the size of an item in bytes."""
@@ -348,7 +351,9 @@ class AggregationNode(Stored, Node[Any, Any]):
         if initial is not NOT_GIVEN:
             self.initial = initial
         if self.reduce is None and self.initial is not NOT_GIVEN:
-            raise TypeError("initial= is for reduce=")
+            raise TypeError(
+                "initial= has no effect without reduce=: pass both, or leave out initial="
+            )
 
     def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
         """Combine the results and write them."""

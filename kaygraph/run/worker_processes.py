@@ -23,7 +23,7 @@ class WorkerProcesses(Protocol):
         slot: Slot | None = None,
         measures: bool = False,
         held: list[Any] | None = None,
-        tell: Any = None,
+        receive: Any = None,
     ) -> Any: ...
 
     async def run(

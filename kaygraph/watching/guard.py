@@ -47,7 +47,7 @@ class Guard:
         if not self._local:
             self._names.add(socket.gethostname().lower())
         self._token = token
-        self.port = 0  # cookies know no ports: their names tell the servers of a machine apart
+        self.port = 0  # cookies ignore ports: their names differ for each server
 
     @web.middleware
     async def checked(self, request: web.Request, handler: Handler) -> web.StreamResponse:

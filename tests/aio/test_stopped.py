@@ -98,18 +98,18 @@ async def test_so_has_the_deadline_of_an_item_that_is_collected() -> None:
         assert str(outcome.error.__cause__) == f"refused by db-{number}"
 
 
-@pytest.mark.parametrize("attempt", ["under way", "to come"])
+@pytest.mark.parametrize("attempt", ["in flight", "to come"])
 async def test_it_does_not_matter_when_the_deadline_comes(attempt: str) -> None:
     """While it waits for the next attempt, or in the middle of that."""
 
     class Then(Refused):
         async def exec(self, _: Any) -> None:
-            if self.attempt == 3 and attempt == "under way":
+            if self.attempt == 3 and attempt == "in flight":
                 await asyncio.Event().wait()
             raise ConnectionError(f"attempt {self.attempt}")
 
     error = await error_of(Then(retry=RETRY, deadline=2.5))
-    assert str(error.__cause__) == ("attempt 2" if attempt == "under way" else "attempt 3")
+    assert str(error.__cause__) == ("attempt 2" if attempt == "in flight" else "attempt 3")
 
 
 WHOLES: dict[str, Any] = {

@@ -201,7 +201,7 @@ async def test_what_the_engine_refuses_shows_where_it_was_run() -> None:
 
 
 async def test_a_fault_of_the_engine_keeps_all_its_frames(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It contains no user code, and whoever fixes it needs to see where it was."""
+    """It contains no user code, and a developer who fixes it needs to see where it was."""
     monkeypatch.setattr("kaygraph.batch.fan_out.Slot", None)
     with pytest.raises(TypeError, match="NoneType") as caught:
         await Graph(DividesAll()).run_async({})

@@ -257,14 +257,14 @@ def test_the_rest_goes_to_threads_where_something_runs_in_parallel() -> None:
     here = threading.get_ident()
     begun = threading.Event()
 
-    class Beside(Node):
+    class Other(Node):
         async def exec(self, prep_res: Any) -> None:
             begun.set()
             await asyncio.sleep(60)
 
     class Threads(Endless):
         def prep(self, shared: Any) -> Any:
-            shared["task"] = asyncio.ensure_future(Graph(Beside()).run_async({}))
+            shared["task"] = asyncio.ensure_future(Graph(Other()).run_async({}))
             return iter(lambda: shared["task"].done(), True)
 
         def exec(self, item: Any) -> int:

@@ -17,6 +17,7 @@ from kaygraph import (
     Outcome,
     TooManyFailuresError,
 )
+from kaygraph.errors import RAISED_STOP
 from kaygraph.node.blocks import DROPPED
 from kaygraph.testing import capture_events
 from tests.blocks import OURS, SET, Commit, Lists, Work, arriving
@@ -70,7 +71,7 @@ async def test_an_item_whose_function_raises_stop_iteration_fails(bad: int) -> N
 
     results = await results_of(Batch(changed, range(1000), on_error="collect"))
     assert isinstance(results[bad], Outcome)
-    assert str(results[bad].error) == "exec raised StopIteration"
+    assert str(results[bad].error) == RAISED_STOP
     assert results[:bad] + results[bad + 1 :] == [item for item in range(1000) if item != bad]
     assert called == list(range(1000))
 

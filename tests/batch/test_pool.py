@@ -123,7 +123,7 @@ def test_results_keep_the_order_they_are_to_have(ordered: bool, source: str) -> 
 
 
 def test_items_come_to_wait_as_often_as_they_have_attempts() -> None:
-    """A worker that was replaced ends with its item, so there are never more at work than told."""
+    """A worker that was replaced ends with its item, so max_workers holds."""
     node = Busy(range(40), range(0, 40, 2), max_workers=3, retry=Retry(attempts=2, wait=1.5))
     _, shared = played(node)
     assert shared["Busy"] == list(range(40))

@@ -245,7 +245,7 @@ graph = Graph(WaitFor("approval", ask="Send it?"), name="asking")
 
 
 def test_no_resuming_is_offered_when_nothing_could_be_recorded(typed: Typed) -> None:
-    """The journal cannot be made: the message says only what to do about that."""
+    """The journal cannot be created: the message says only what to do about that."""
     code, _, error = typed("flows.py:graph", "--journal", "none/runs.db")
     assert code == 1
     assert "there is no folder" in error

@@ -60,7 +60,7 @@ def test_bar_of_several_workers_is_as_high_as_how_many_work() -> None:
 
 
 def test_what_waits_stands_on_what_works() -> None:
-    """Pauses above work; failures and failed attempts at the top; who stands in line below."""
+    """Pauses above work; failures and failed attempts at the top; waiting items below."""
     drawing = drawn(
         row(
             track(

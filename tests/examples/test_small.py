@@ -135,7 +135,7 @@ def test_error_leads_along_its_edge() -> None:
 
     fail, handle = Fail(), Say("handle")
     fail - "error" >> handle
-    assert names_of(Graph([fail, Say("beside")])) == ["beside", "handle"]
+    assert names_of(Graph([fail, Say("other")])) == ["other", "handle"]
     assert str(handle.error) == "no"
 
 

@@ -192,7 +192,7 @@ class Unloadable:
 
 
 class Each(ParallelBatchNode[Any, Any]):
-    """Gives back what it gets; or what it is told to make."""
+    """Returns what it gets, or what it was asked to make."""
 
     run_in = "process"
     on_error = "collect"

@@ -64,7 +64,7 @@ def process() -> tuple[int]:
 
 
 def end_a_program() -> int:
-    """Return how a program ended that was told to."""
+    """Return how a program ended after the request to end."""
     program = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     program.terminate()
     return program.wait(60)

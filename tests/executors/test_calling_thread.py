@@ -1,4 +1,4 @@
-"""A `def exec` in the calling thread of `run()`: what it sees, and what goes on beside it."""
+"""A `def exec` in the calling thread of `run()`: what it sees, and what runs meanwhile."""
 
 import asyncio
 import itertools
@@ -110,7 +110,7 @@ def test_what_a_call_binds_ends_with_it() -> None:
 
 
 def test_a_call_that_returns_a_coroutine_is_refused() -> None:
-    """`def exec` that forgets its `async` is told so."""
+    """A `def exec` that lacks its `async` is an error that says so."""
 
     class Forgets(Node):
         def exec(self, prep_res: Any) -> Any:

@@ -97,7 +97,7 @@ async def test_as_many_go_together_as_was_said(
 async def test_a_generator_is_asked_for_an_item_when_a_process_is_free(
     notes: Path, sizes: list[int]
 ) -> None:
-    """Unless it is told otherwise: it may look at what the items before have done."""
+    """By default: it may look at what the items before have done."""
 
     def following() -> Iterator[Item]:
         for number in range(5):

@@ -150,14 +150,14 @@ async def test_several_runs_share_a_place(dask: Dask) -> None:
 
 async def test_what_exec_says_on_a_worker_is_heard(dask: Dask) -> None:
     """By the observers of the run, with the item; also before an error."""
-    heard: list[tuple[int | None, Any]] = []
+    said: list[tuple[int | None, Any]] = []
 
     def listen(event: Any) -> None:
         if isinstance(event, Said):
-            heard.append((event.item, event.value))
+            said.append((event.item, event.value))
 
     await results_of(Says(range(4), run_in=dask, on_error="skip"), observers=[listen])
-    assert sorted(heard) == [(number, f"about {number}") for number in range(4)]
+    assert sorted(said) == [(number, f"about {number}") for number in range(4)]
 
 
 async def test_each_item_has_its_key_there(dask: Dask) -> None:
@@ -184,7 +184,7 @@ async def test_source_is_read_no_faster_than_the_cluster_works(dask: Dask, tmp_p
 async def test_workers_get_few_chunks_at_a_time(
     dask: Dask, dask_cluster: TestCluster, tmp_path: Path
 ) -> None:
-    """The rest waits here, and goes to whoever is free first."""
+    """The rest waits here, and goes to the worker that is free first."""
     go = str(tmp_path / "go")
     run = asyncio.ensure_future(results_of(Waits([go] * 100, run_in=dask, max_workers=100)))
     async with distributed.Client(
@@ -291,8 +291,10 @@ async def test_what_could_not_be_ended_is_named(dask: Dask, tmp_path: Path) -> N
     note = tmp_path / "note"
     with pytest.raises(AttemptTimeoutError) as raised:
         await results_of(Sleeps([(str(note), 2.5)], run_in=dask, timeout=0.2))
-    told = "\n".join(raised.value.__notes__)
-    assert f"exec of 'Sleeps' still runs in process {note.read_text()} of the worker tcp://" in told
+    notes = "\n".join(raised.value.__notes__)
+    assert (
+        f"exec of 'Sleeps' still runs in process {note.read_text()} of the worker tcp://" in notes
+    )
 
 
 # --- which cluster it is --------------------------------------------------------------------------

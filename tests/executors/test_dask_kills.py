@@ -92,7 +92,7 @@ async def test_item_that_kills_its_worker_fails_alone(tmp_path: Path, attempts: 
 
 
 async def test_item_that_kills_a_worker_of_several_threads_fails_alone(tmp_path: Path) -> None:
-    """Those that ran beside it lose an attempt at most, and are then apart from it."""
+    """Items that ran at the same time lose an attempt at most, and then run apart from it."""
     with cluster_of(2, threads=3) as cluster:
         place = Dask(cluster.address, no_workers_after=60)
         node = Poison(
@@ -145,7 +145,7 @@ async def test_worker_that_joins_late_gets_items(tmp_path: Path) -> None:
 
 
 async def test_run_begins_before_there_are_workers() -> None:
-    """It waits for the first, as long as it is told to."""
+    """It waits for the first, for as long as start_timeout says."""
     with cluster_of(0) as cluster:
         place = Dask(cluster.address, no_workers_after=60)
         run = asyncio.ensure_future(results_of(Squares(range(10), run_in=place)))

@@ -62,18 +62,18 @@ async def test_items_before_one_that_takes_long_have_their_results(
 
 async def test_what_a_long_item_says_is_heard_while_it_runs(dask: Dask, tmp_path: Path) -> None:
     """Once, in its order, and the rest at its end."""
-    go, heard = tmp_path / "go", list[Any]()
+    go, said = tmp_path / "go", list[Any]()
 
     def listen(event: Any) -> None:
         if isinstance(event, Said):
-            heard.append((event.item, event.value))
+            said.append((event.item, event.value))
             if event.value == "second":
                 note(str(go), "")
 
     async with asyncio.timeout(60):
         node = Speaks([str(go)], run_in=dask)
         await Graph(node).run_async({}, observers=[listen])
-    assert heard == [(0, "first"), (0, "second"), (0, "third")]
+    assert said == [(0, "first"), (0, "second"), (0, "third")]
 
 
 async def test_said_that_cannot_be_unpickled_is_an_error_of_its_item(

@@ -144,7 +144,7 @@ def _thread_name(_: int) -> str:
 
 
 async def test_cluster_is_a_place_as_well(dask_cluster: TestCluster) -> None:
-    """A batch that is not told how many items has as many in flight as keep it busy."""
+    """A batch without max_workers has as many items in flight as keep the workers busy."""
     report = RunReport()
     node = parallel_node(_pid, reads="items", writes="pids")
     shared: dict[str, Any] = {"items": range(400)}
@@ -161,12 +161,12 @@ def _pid(_: int) -> int:
 
 async def test_node_and_inner_graph_have_the_last_word() -> None:
     """The nearer one."""
-    inner = Graph(Tells(name="inner") >> Tells(name="told", run_in="process"), run_in="loop")
+    inner = Graph(Tells(name="inner") >> Tells(name="chosen", run_in="process"), run_in="loop")
     graph = Graph(Tells(name="outer") >> inner >> Graph(Tells(name="nested")), run_in="process")
     assert await places_in(graph) == {
         "outer": "process",
         "inner": "loop",
-        "told": "process",
+        "chosen": "process",
         "nested": "process",
     }
 

@@ -59,8 +59,8 @@ def graphs_of(kind: type[Query], run_in: Any) -> list[Graph]:
         async def exec(self, prep_res: Any, /) -> None:
             await Graph(query()).run_async({})
 
-    beside = [Graph([query(), query()]), Graph(query() | Node()), Graph(all_of(query(), query()))]
-    return [Graph(query()), *beside, Graph(Within())]
+    others = [Graph([query(), query()]), Graph(query() | Node()), Graph(all_of(query(), query()))]
+    return [Graph(query()), *others, Graph(Within())]
 
 
 @pytest.mark.parametrize("kind", [Query, YieldingQuery])
@@ -72,10 +72,10 @@ def test_exec_on_the_loop_is_in_one_thread_whatever_else_the_graph_does(kind: ty
 
 @pytest.mark.parametrize("kind", [Query, YieldingQuery])
 def test_an_error_about_threads_says_how_exec_stays_in_one(kind: type[Query]) -> None:
-    """Where there is something beside it; and not where its place was chosen."""
-    alone, *beside = graphs_of(kind, None)
+    """If something else runs at the same time, and not if its place was chosen."""
+    alone, *others = graphs_of(kind, None)
     alone.run({})
-    for graph in beside:
+    for graph in others:
         with pytest.raises((sqlite3.ProgrammingError, ExceptionGroup)) as caught:
             graph.run({})
         error: Any = caught.value
@@ -137,7 +137,7 @@ def test_under_run_a_def_exec_with_nothing_beside_it_runs_in_the_calling_thread(
 
 
 def test_under_run_a_sequential_batch_runs_in_the_calling_thread() -> None:
-    """One item after another has nothing beside it; several at once have."""
+    """Not with one item after another; with several at once."""
 
     class Batch(BatchNode[Any, Any]):
         def prep(self, _: Any) -> range:
@@ -161,7 +161,7 @@ def test_under_run_a_sequential_batch_runs_in_the_calling_thread() -> None:
 
 
 def test_under_run_branches_run_in_threads() -> None:
-    """Where something runs beside it, a `def` goes to a thread."""
+    """If something else runs at the same time, a `def` goes to a thread."""
 
     class Named(Where):
         def post(self, shared: Any, _: Any, result: Any) -> None:

@@ -140,7 +140,7 @@ async def test_single_huge_request_is_refused(run: Runner, item: Any) -> None:
     ],
 )
 async def test_out_of_memory_under_a_limit_is_the_limit(run: Runner, item: Any) -> None:
-    """Whichever way the request was refused, and whatever it is told by."""
+    """However the request was refused, and whatever the error is."""
     pid = await run("pid")
     with pytest.raises(MemoryLimitError, match="memory_limit=150 MB"):
         await run(*item)
@@ -395,7 +395,7 @@ def test_what_is_no_size_is_refused_with_what_to_type(value: Any) -> None:
 
 @pytest.mark.parametrize("value", [0, -5, 512, 999_999, "0 GB", "999 KB", "0.5 MB"])
 def test_size_that_is_too_small_is_refused(value: Any) -> None:
-    """Whoever types 512 has meant megabytes."""
+    """Someone who types 512 has meant megabytes."""
     with pytest.raises(ValueError, match=r"m must be at least '1 MB' \(a number is bytes\), got"):
         check_memory("m", value)
 

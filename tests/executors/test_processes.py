@@ -172,7 +172,7 @@ class EndsThat(Node[Any, Any]):
 
 
 async def test_process_that_died_idle_is_replaced() -> None:
-    """It had no item in hand, so no item has to fail for it."""
+    """It had no item in flight, so no item has to fail for it."""
     shared: dict[str, Any] = {}
     await Graph(PidOf(name="a") >> EndsThat() >> PidOf(name="b")).run_async(shared)
     assert len(set(shared["pids"])) == 2

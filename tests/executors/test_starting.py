@@ -35,7 +35,7 @@ async def done(name: str, *arguments: Any, **settings: Any) -> Any:
     ],
 )
 async def test_exec_may_start_processes_of_its_own(name: str, result: Any) -> None:
-    """A pool, a fork, a run; and a program that ends when it is told to."""
+    """A pool, a fork, a run; and a program that ends on request."""
     assert await done(name) == result
 
 

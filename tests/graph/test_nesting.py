@@ -84,7 +84,7 @@ def test_graph_that_stands_in_many_places_is_looked_at_once() -> None:
 
 
 def test_same_graph_in_two_places_is_not_within_itself() -> None:
-    """Beside each other it may stand as often as one likes."""
+    """Next to each other, it may occur any number of times."""
     inner = Graph(Count())
     graph = Graph(Graph(inner) >> Graph(inner) >> settle(inner, inner))
     shared: dict[str, int] = {}

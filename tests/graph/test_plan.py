@@ -256,7 +256,7 @@ def test_graph_without_a_start_is_refused() -> None:
 
 
 def test_two_nodes_of_the_same_given_name_are_refused_before_anything_runs() -> None:
-    """Names are how results are told apart."""
+    """Results are identified by name."""
     chain = Node(name="a") >> Node(name="b") >> Node(name="a")
     with pytest.raises(GraphDefinitionError, match="two nodes named 'a': give each its own"):
         Graph(chain).validate()

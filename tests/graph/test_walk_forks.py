@@ -158,7 +158,7 @@ async def test_forks_within_each_other_are_not_on_one_stack() -> None:
     first: Any = Notes("last")
     for number in range(300):
         following, first = first, Notes(f"fork {number}")
-        first >> [following, Notes(f"beside {number}")]
+        first >> [following, Notes(f"next to {number}")]
     noted: list[str] = []
     await unchecked([inner, first]).run_async(noted)
     assert {"inner over", "last over"} <= set(noted)

@@ -360,7 +360,7 @@ async def test_items_are_pulled_lazily() -> None:
 
 
 async def test_both_phases_show_in_events() -> None:
-    """Their items are told apart by name."""
+    """Their items are identified by name."""
     events: list[Any] = []
     shared: dict[str, Any] = {"lines": ["a b", "c"]}
     await AsyncCount(partitions=2).run_async(shared, observers=[events.append])

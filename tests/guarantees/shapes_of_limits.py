@@ -134,7 +134,7 @@ SHAPES: list[Shape] = [
 # --- threads: on a loop that does not run them inline ---------------------------------------------
 
 
-WORK_S = 0.001  # real time: a call is still under way when its run is cancelled
+WORK_S = 0.001  # real time: a call is still in flight when its run is cancelled
 
 
 class Held:

@@ -13,7 +13,7 @@ BUFFER, WORKERS = 64, 10
 
 # How far a source is ahead of its reader at most, and exactly that when the reader is stuck. A
 # batch: the outcomes that wait for the reader, and one with every worker but the one that filled
-# them up. A pipeline: what its feeder has in hand (of an async source, which it asks for no item
+# them up. A pipeline: what its feeder holds (of an async source, which it asks for no item
 # before there is room, none), the buffers, and what waits for its order. An exec that yields: the
 # buffer behind it.
 WINDOWS = {

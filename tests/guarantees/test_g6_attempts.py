@@ -353,7 +353,7 @@ def test_an_item_that_is_cancelled_is_not_tried_again(
             status, number = expected(item)
             if status != "cancelled":
                 continue
-            others = [("timeout",) * MOST, ("timeout",) * (MOST + 1)]  # under way all the time
+            others = [("timeout",) * MOST, ("timeout",) * (MOST + 1)]  # in flight all the time
             calls = Calls(cancels)
             node = ManyFallBack(calls, [others[0], item, others[1]], max_retries=MOST)
             events, error = calls.play(Graph(node))

@@ -257,7 +257,7 @@ def test_what_is_no_journal_is_refused_and_left_as_it_is(
 def test_a_folder_that_is_missing_is_not_made(path: Path) -> None:
     """It may be misspelt."""
     with pytest.raises(
-        JournalUnavailableError, match=r"there is no folder '.*/run'. Make it first"
+        JournalUnavailableError, match=r"there is no folder '.*/run'. Create it first"
     ):
         SQLiteStore(path.parent / "run" / "runs.db")
 
@@ -274,7 +274,7 @@ def test_a_file_is_not_made_by_those_who_only_look(path: Path) -> None:
     [
         (0o777, 0o444, "cannot be written: attempt to write a readonly database.*permissions"),
         (0o555, 0o666, "cannot be .*permissions of the file and its folder"),
-        (0o555, None, "cannot be made: Permission denied"),
+        (0o555, None, "cannot be created: Permission denied"),
         (0o777, 0o000, "cannot be opened: .*permissions of the file and its folder"),
         (0o000, 0o666, "cannot be opened: Permission denied"),
     ],

@@ -340,9 +340,9 @@ def test_a_branch_that_waits_loses_against_one_that_does_not(db: Path) -> None:
 def test_a_wait_holds_no_permit(db: Path) -> None:
     """The only task that the graph may run continues next to it."""
     start = Step(name="start")
-    start >> [WaitFor("never"), Step(name="beside")]
+    start >> [WaitFor("never"), Step(name="other")]
     assert run(Graph(start, max_parallel_tasks=1), db)[0] == "waits"
-    assert CALLS == ["start", "beside"]
+    assert CALLS == ["start", "other"]
 
 
 def test_an_exec_takes_its_permit_again_after_its_wait(db: Path) -> None:

@@ -1,4 +1,4 @@
-"""How nodes are wired, what they may be told, and what is refused."""
+"""How nodes are wired, which settings they take, and what is refused."""
 
 import re
 from typing import Any
@@ -393,7 +393,7 @@ def test_given_name_is_kept_and_counted_names_go_around_it() -> None:
 
 
 def test_name_given_twice_is_refused() -> None:
-    """Two nodes with the same given name cannot be told apart."""
+    """Two nodes with the same given name cannot be distinguished."""
     with pytest.raises(GraphDefinitionError, match="two nodes named 'a'"):
         Graph(Fetch(name="a") >> Fetch(name="a")).run()
 

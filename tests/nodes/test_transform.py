@@ -166,9 +166,9 @@ async def test_the_loop_has_its_turn_in_a_long_list() -> None:
             turns.append(1)
             await asyncio.sleep(0)
 
-    beside = asyncio.create_task(others())
+    running = asyncio.create_task(others())
     await changed([{"n": 1}] * 10_000, drop="n")
-    beside.cancel()
+    running.cancel()
     assert len(turns) >= 9
 
     def note(record: Any) -> int:

@@ -47,7 +47,7 @@ def test_warning_names_both_nodes_the_key_and_what_to_do() -> None:
 
 @pytest.mark.parametrize("hook", ["prep", "post"])
 def test_hooks_that_never_wait_are_seen(hook: str) -> None:
-    """Nodes whose hooks are plain functions are told apart as well."""
+    """Nodes whose hooks are plain functions are distinguished as well."""
 
     class Plain(Node):
         def prep(self, shared: Any) -> None:

@@ -176,7 +176,7 @@ def test_error_of_a_node_in_conflict_is_not_lost(pauses: int) -> None:
 
 
 def test_conflict_is_ignored_where_that_is_asked_for() -> None:
-    """Nothing is told, and nothing is looked at."""
+    """Nothing is reported, and nothing is checked."""
     assert conflicts(pair(on_conflict="ignore")) == set()
 
 

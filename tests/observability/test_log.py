@@ -119,7 +119,7 @@ def test_a_circuit_that_opens_is_a_warning() -> None:
 
 
 def test_an_error_is_reported_without_its_secrets() -> None:
-    """They are hidden as in every text of an error; one that cannot be told is named."""
+    """They are hidden as in every text of an error; one that has no text is named."""
 
     class UntoldError(Exception):
         def __str__(self) -> str:
@@ -223,7 +223,7 @@ def observer_lines_of(node: BaseNode[Any, Any], *numbers: int, **settings: Any) 
 
 
 def test_a_node_has_a_line_where_it_begins_and_where_it_ends() -> None:
-    """Its items have none as long as they work; what became of them is told in one."""
+    """Its items have no lines while they run; their results are reported in one."""
     lines = observer_lines_of(Graph(Invert()), 1, 2, 4)
     assert levels_of(lines, "node", "items", "ok") == [
         ("info", "run started", "Graph", None, None),

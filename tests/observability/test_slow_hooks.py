@@ -395,12 +395,12 @@ def test_nobody_looks_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_warning_that_is_an_error_does_not_fail_the_node() -> None:
-    """It is told to the loop's exception handler: the run itself is in order."""
-    heard: list[Any] = []
+    """The loop's exception handler gets it: the run itself is in order."""
+    handled: list[Any] = []
 
     async def main() -> str | None:
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(lambda _, context: heard.append(context["exception"]))
+        loop.set_exception_handler(lambda _, context: handled.append(context["exception"]))
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             action = await Graph(Holds("a", "post"), slow_hook_s=LIMIT_S).run_async({})
@@ -408,4 +408,4 @@ def test_warning_that_is_an_error_does_not_fail_the_node() -> None:
         return action
 
     assert asyncio.run(main()) is None
-    assert [type(error) for error in heard] == [SlowHookWarning]
+    assert [type(error) for error in handled] == [SlowHookWarning]

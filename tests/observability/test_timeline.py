@@ -313,7 +313,7 @@ async def test_rounds_that_end_in_the_same_moment_have_all_their_time() -> None:
 
 
 async def test_workers_behind_a_permit_are_counted_while_they_wait() -> None:
-    """One stands in line for all that are idle, whose time comes with the items of others."""
+    """One waits for all that are idle, whose time comes with the items of others."""
     report = RunReport()
     graph = Graph(Items(name="a", max_workers=10, number=8), max_workers=2)
     await graph.run_async({}, observers=[report])

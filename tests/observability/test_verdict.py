@@ -77,7 +77,7 @@ def test_a_short_run_gains_nothing_from_processes() -> None:
 def test_a_line_is_named_by_the_setting_that_makes_it(setting: str, words: str) -> None:
     """More workers would only make it longer."""
     waits = node(work_s=20, peak=4, queued_for={setting: 20})
-    assert said(waits).startswith(f"Work stands in line for {words}")
+    assert said(waits).startswith(f"Work mostly waits for {words}")
     hardly = node(work_s=39, peak=4, queued_for={setting: 1})
     assert "in line" not in said(hardly)
 

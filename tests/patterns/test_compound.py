@@ -473,12 +473,12 @@ def test_a_part_that_is_called_like_a_setting_is_refused() -> None:
             @check
             def wait(self, record: Any) -> None: ...  # type: ignore[override]
 
-    class Beside:
+    class Other:
         @check
         def exec(self, record: Any) -> None: ...
 
-    with pytest.raises(NodeDefinitionError, match=r"Beside\.exec is marked as a part"):
-        type("Mixed", (Beside, ParallelValidationNode), {})
+    with pytest.raises(NodeDefinitionError, match=r"Other\.exec is marked as a part"):
+        type("Mixed", (Other, ParallelValidationNode), {})
 
 
 @pytest.mark.parametrize(

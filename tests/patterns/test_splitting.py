@@ -91,7 +91,7 @@ def test_the_bytes_of_an_item_may_be_set() -> None:
 
 def test_an_item_of_unknown_bytes_is_an_error() -> None:
     """With what to give."""
-    with pytest.raises(TypeError, match="bytes a object has: give size_of=function"):
+    with pytest.raises(TypeError, match="a object is unknown: pass size_of=function"):
         cut([object()], max_bytes=4)
 
 
@@ -215,7 +215,7 @@ def test_chunks_are_worked_on_at_once_and_come_together_in_order(make: Any) -> N
 
 @pytest.mark.parametrize("make", [stream, line])
 def test_failed_chunks_are_accounted_for(make: Any) -> None:
-    """Beside the value, with the chunk and its error."""
+    """Next to the value, with the chunk and its error."""
     done = simulate(Graph(make()), {"numbers": [1, 2, 1, 13, 1]}).shared["done"]
     assert done.value == [2, 4, 2]
     assert not done.complete

@@ -40,7 +40,7 @@ BUGS = [
             permits.KeyedPermits.end: """
                 - if not permits.items:
                 -     del self.known[permits.key]
-                + if self.known.pop(permits.key, None):  # others may be under way
+                + if self.known.pop(permits.key, None):  # others may be in flight
             """
         },
     ),
@@ -176,7 +176,7 @@ BUGS = [
     Bug(
         "a breaker that is half open lets everybody through",
         breakers_act_as_the_reference_does,
-        "a call was made beside the probe",
+        "a call was made during the probe",
         {
             breaker.CircuitBreaker.admit: """
                 - if circuit.state == "half_open" and not circuit.probing:

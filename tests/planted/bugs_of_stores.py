@@ -47,7 +47,7 @@ BUGS = [
         },
     ),
     Bug(
-        "a run is written to by whoever has ever claimed it",
+        "a run is written to by every process that has ever claimed it",
         whoever_was_overtaken_writes_nothing,
         "after it was overtaken",
         {
@@ -101,7 +101,7 @@ BUGS = [
         },
     ),
     Bug(
-        "a row is acknowledged at once to whoever was overtaken",
+        "a row is acknowledged at once to an owner that was overtaken",
         what_is_acknowledged_at_once_is_there,
         "4 acknowledged, 3 there",
         {

@@ -9,7 +9,7 @@ BUGS = [
     Bug(
         "a pipeline reads its source as fast as it can",
         streams_keep_order_and_measure_and_lose_nothing,
-        "items were under way",
+        "items were in flight",
         {
             feeding._read: """
                 - if len(sink) >= size:
@@ -20,7 +20,7 @@ BUGS = [
     Bug(
         "any number of results wait for one that is slow",
         streams_keep_order_and_measure_and_lose_nothing,
-        "items were under way",
+        "items were in flight",
         {
             order.Order.__init__: """
                 - self.window = window

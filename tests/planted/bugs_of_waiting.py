@@ -29,7 +29,7 @@ BUGS = [
         },
     ),
     Bug(
-        "a worker that was replaced goes on beside the one in its place",
+        "a worker that was replaced goes on next to its replacement",
         items_that_wait_hold_up_nobody,
         "workers had no item",
         {

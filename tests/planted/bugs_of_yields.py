@@ -83,7 +83,7 @@ BUGS = [
     Bug(
         "an item on its way to a worker that is cancelled is forgotten",
         what_is_read_is_accounted_for,
-        "told of",
+        "reported as ended",
         {
             source.AsyncSource.take: """
                 - self.left.append(asked.result())

@@ -52,7 +52,7 @@ class Reference:
         if self.state == "open":
             assert at >= self.until, "a call was made while the breaker was open"
             self.move("half_open")
-        assert self.probe is None, "a call was made beside the probe"
+        assert self.probe is None, "a call was made during the probe"
         if self.state == "half_open":
             self.probe = item
         self.running[item] = self.generation

@@ -108,7 +108,7 @@ async def flow(_: Any) -> None:
     await run
     pulled = list(range(counted.pulled))
     assert counted.results == pulled, f"of {pulled} came out {counted.results}"
-    assert counted.ahead <= most, f"{counted.ahead} items were under way, {most} may be"
+    assert counted.ahead <= most, f"{counted.ahead} items were in flight, {most} may be"
 
 
 def streams_keep_order_and_measure_and_lose_nothing() -> None:

@@ -155,6 +155,6 @@ def what_is_read_is_accounted_for() -> None:
 
     def check(shared: dict[str, list[Any]]) -> None:
         ended = [e for e in shared.get("events", ()) if isinstance(e, ItemFinished | ItemFailed)]
-        assert len(ended) == len(shared.get("read", ())), f"{shared['read']} read, told of {ended}"
+        assert len(ended) == len(shared.get("read", ())), f"reported as ended: {ended}"
 
     cancel_everywhere(run, {}, seeds=3, check=check)

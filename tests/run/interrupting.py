@@ -305,7 +305,7 @@ class Script:
         return [int(number) for line in found for number in line.strip(" []").split(", ") if number]
 
     def checked(self, number: signal.Signals) -> None:
-        """It ended as a drained run does: what was done is handed over, once, and told."""
+        """It ended as a drained run does: what was done is handed over once, and reported."""
         err = self.ended()
         assert (self.process.returncode, err) == (128 + number, ""), self.lines
         assert len(self.notices) == 1

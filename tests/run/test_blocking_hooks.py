@@ -118,7 +118,7 @@ def script(tmp_path: Path) -> Iterator[Callable[..., Script]]:
 def test_a_hook_that_holds_the_loop_is_interrupted_when_the_grace_is_over(
     script: Callable[..., Script], hook: str
 ) -> None:
-    """It gets its KeyboardInterrupt, what was done is handed over, and a person was told."""
+    """It gets its KeyboardInterrupt, what was done is handed over, and a person was notified."""
     one = script(hook, "0.2")
     one.process.send_signal(signal.SIGINT)
     assert one.ended() == ""

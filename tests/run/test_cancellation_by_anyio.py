@@ -56,11 +56,11 @@ def batch(work: Work) -> BaseNode[Any, Any]:
 
 
 def branches(work: Work) -> Graph:
-    return Graph([batch(work), AsyncNode(name="beside")])
+    return Graph([batch(work), AsyncNode(name="other")])
 
 
 def group(work: Work) -> BaseNode[Any, Any]:
-    return settle(batch(work), AsyncNode(name="beside"))
+    return settle(batch(work), AsyncNode(name="other"))
 
 
 def pipeline(work: Work) -> BaseNode[Any, Any]:

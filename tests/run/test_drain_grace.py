@@ -218,7 +218,7 @@ async def test_what_fails_together_with_what_was_cut_short_stands_behind_the_err
 # --- what has nothing to hand over ---
 
 
-@pytest.mark.parametrize("shape", ["step", "graph", "all_of", "first_of", "settle", "beside"])
+@pytest.mark.parametrize("shape", ["step", "graph", "all_of", "first_of", "settle", "next_to"])
 async def test_anything_else_raises_that_it_was_cancelled(shape: str) -> None:
     """The error says what to give; no node after it begins, and the clean-up is waited for."""
 
@@ -233,7 +233,7 @@ async def test_anything_else_raises_that_it_was_cancelled(shape: str) -> None:
             node: Any = tidies
         case "graph":
             node = Graph(Graph(tidies >> Step(log, "never")) >> Step(log, "never"))
-        case "beside":
+        case "next_to":
             node = Graph([tidies, Batch(range(9))])
         case _:
             group = {"all_of": all_of, "first_of": first_of, "settle": settle}[shape]

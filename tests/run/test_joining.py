@@ -451,7 +451,7 @@ def test_a_function_with_nothing_in_parallel_uses_all_permits() -> None:
     assert barrier.broken is False
 
 
-@pytest.mark.parametrize("nodes", [1, 2], ids=["alone", "beside"])
+@pytest.mark.parametrize("nodes", [1, 2], ids=["alone", "with_another"])
 def test_a_deadline_ends_the_graph_that_a_function_runs(nodes: int) -> None:
     """The function itself cannot be stopped, and ends as its graph does."""
     ended = list[str]()
@@ -593,7 +593,7 @@ def test_what_an_observer_begins_is_not_part_of_the_run() -> None:
 
 
 def test_the_number_of_tasks_of_the_graphs_around_holds() -> None:
-    """It is also the number of workers of each batch that is not told."""
+    """It is also the number of workers of each batch without max_workers."""
     gauge = Gauge()
     runs = Runs(lambda: Graph(Leaves(gauge, 6)).run_async({}))
     assert simulate(Graph(runs, max_parallel_tasks=3), {}).seconds == 2

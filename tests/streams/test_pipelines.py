@@ -279,7 +279,7 @@ async def test_a_source_alone_does_not_starve_the_loop() -> None:
 
 
 def test_hooks_of_a_stage_log_under_the_name_that_its_events_have() -> None:
-    """Two stages of one class are told apart, in prep and in exec."""
+    """Two stages of one class are distinguished, in prep and in exec."""
 
     class Same(Node[Any, Any]):
         def prep(self, shared: Any, /) -> list[int]:

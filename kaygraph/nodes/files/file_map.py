@@ -129,7 +129,10 @@ def _found(pattern: str, root: AnyPath | None, most: int) -> list[Path]:
     """Return the files that match, sorted; folders, devices and dangling links do not."""
     files = list(islice(_matches(Path(pattern), root), most + 1))
     if len(files) > most:
-        raise ValueError(f"more than {most} files match {pattern!r} (max_files)")
+        raise ValueError(
+            f"more than {most} files match {pattern!r} (max_files): narrow the pattern, or "
+            "raise max_files"
+        )
     return sorted(files)
 
 

@@ -59,7 +59,9 @@ class Decoder:
         for piece in _pieces(chunk, most) if self._coding is None else self._inflated(chunk):
             self._size += len(piece)
             if self._most is not None and self._size > self._most:
-                raise HTTPSizeError(f"the body is larger than max_bytes={self._most}")
+                raise HTTPSizeError(
+                    f"the body is larger than max_bytes={self._most}: raise max_bytes to read it"
+                )
             yield piece
 
     def end(self) -> None:

@@ -45,7 +45,7 @@ class Lines:
             self._size += len(rest)
         self._after_return = self._carriage_returns and piece.endswith(b"\r")
         if self._most is not None and max(self._size, *map(len, lines), 0) > self._most:
-            raise HTTPSizeError(f"a line is longer than {self._most} bytes")
+            raise HTTPSizeError(f"a line is longer than max_line={self._most} bytes: raise it")
         return [line.removesuffix(b"\r") for line in lines]
 
     def rest(self) -> bytes:

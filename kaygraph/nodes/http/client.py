@@ -234,7 +234,8 @@ class Client:
             if redirects > settings.max_redirects:
                 raise HTTPRequestError(
                     f"{request.asking(url)} was redirected more than "
-                    f"max_redirects={settings.max_redirects} times"
+                    f"max_redirects={settings.max_redirects} times: request the final "
+                    "address, or raise max_redirects"
                 )
             url = joined(url, from_header(location))
             if response.status == 303 or (response.status < 303 and method == "POST"):

@@ -126,7 +126,10 @@ class HTTPPages(Requesting, BatchNode[Page, Any]):
                     "the pages form a cycle"
                 )
             request = following
-        raise HTTPBodyError(f"there are more than max_pages={self.max_pages} pages")
+        raise HTTPBodyError(
+            f"there are more than max_pages={self.max_pages} pages: narrow the request, or "
+            "raise max_pages"
+        )
 
     async def exec(self, page: Page, /) -> AsyncIterator[Any]:
         """Request a page and yield its items."""

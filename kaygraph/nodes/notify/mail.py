@@ -180,7 +180,11 @@ class Email(Patient, Channel):
         }  # fmt: skip
         configure(self, own, settings)
         if self.host is None or self.sender is None:
-            raise TypeError(f"{type(self).__name__} needs a host and a sender")
+            kind = type(self).__name__
+            raise TypeError(
+                f"{kind} needs a host and a sender, as in "
+                f"{kind}('mail.example.org', 'me@example.org')"
+            )
         if self.auth is not None and self.tls == "none":
             raise ValueError("auth= with tls='none' would send the password unencrypted")
 

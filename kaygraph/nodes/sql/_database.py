@@ -199,7 +199,8 @@ async def in_time(database: Database) -> AsyncIterator[None]:
         if not limit.expired():
             raise
         raise DatabaseUnavailableError(
-            f"{database} was not done within timeout={database.timeout:g} s"
+            f"{database} was not done within timeout={database.timeout:g} s: look for a lock that "
+            "another connection holds, or raise timeout"
         ) from error
     if task.cancelling() > cancelling:
         raise asyncio.CancelledError

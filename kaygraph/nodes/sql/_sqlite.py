@@ -355,7 +355,10 @@ class SQLite:
             path = self._database.path.resolve()
             root = self._database.root
             if root is not None and not path.is_relative_to(Path(root).resolve()):
-                raise DatabaseError(f"{self._database} is outside of root={str(root)!r}")
+                raise DatabaseError(
+                    f"{self._database} is outside of root={str(root)!r}: name a file inside it, or "
+                    "another root"
+                )
             mode = "rw" if self._reads else "rwc"
             connection = self._connection = sqlite3.connect(
                 f"{path.as_uri()}?mode={mode}",

@@ -181,7 +181,7 @@ function drawWaits() {
     : over ? `The run has ${view.state === "failed" ? "failed" : "finished"}` : "Nothing waits");
 }
 
-function announce(text) {  // not ten times a second: whoever listens would hear nothing else
+function announce(text) {  // not ten times a second, as a screen reader would read nothing else
   announce.next = text;
   if (announce.timer) return;
   set($("said"), text);
@@ -570,7 +570,7 @@ async function readJournal() {
   readJournal.busy = true;
   try {
     const answer = await fetch("/journal");
-    if (!answer.ok) return tell($("journal").querySelector(".address"), await answer.text());
+    if (!answer.ok) return say($("journal").querySelector(".address"), await answer.text());
     const { runs, address, more } = await answer.json();
     $("journal").hidden = false;
     set($("journal").querySelector(".address"), address + (more ? `, and ${plural(more, "more run", "more runs")}` : ""));
@@ -581,7 +581,7 @@ async function readJournal() {
     readJournal.failed = 0;
   } catch { readJournal.failed = (readJournal.failed || 0) + 1; } finally { readJournal.busy = false; }
 }
-const tell = (element, text) => { set(element, text); $("journal").hidden = false; };
+const say = (element, text) => { set(element, text); $("journal").hidden = false; };
 const LOOKS = { done: "is-done", failed: "is-failed", running: "is-running", waits: "is-waiting", interrupted: "is-waiting" };
 
 async function showRun(list, number, info) {

@@ -454,7 +454,7 @@ async def test_the_key_is_sent_and_shown_nowhere() -> None:
     "body",
     [
         '{"error": {"message": "the key %s is worn out"}}',
-        '{"choices": 3, "heard": "%s"}',
+        '{"choices": 3, "said": "%s"}',
         '["%s"]',
         '{"choices": [{"message": ["%s"]}]}',
     ],

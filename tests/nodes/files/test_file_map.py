@@ -83,14 +83,14 @@ async def test_def_runs_in_threads_and_async_def_on_the_loop(folder: Path) -> No
         async def exec(self, path: Path) -> bool:
             return sync(path)
 
-    class Told(FileMap[bool]):
+    class Known(FileMap[bool]):
         function = on_loop  # type: ignore[assignment]  # it is no method
 
     assert await found(FileMap("*.csv", sync, root=folder)) == {"d.csv": False}
     assert await found(FileMap("*.csv", on_loop, root=folder)) == {"d.csv": True}
     assert await found(Sync("*.csv", root=folder)) == {"d.csv": False}
     assert await found(OnLoop("*.csv", root=folder)) == {"d.csv": True}
-    assert await found(Told("*.csv", root=folder)) == {"d.csv": True}
+    assert await found(Known("*.csv", root=folder)) == {"d.csv": True}
     assert await found(FileMap("*.csv", "os.path:getsize", root=folder)) == {"d.csv": 4}
 
 

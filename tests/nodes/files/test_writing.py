@@ -604,14 +604,14 @@ async def test_a_link_stays_and_its_file_is_written(tmp_path: Path, target: Path
 @pytest.mark.usefixtures("parts")
 async def test_names_that_are_taken_stay_as_they_are(tmp_path: Path) -> None:
     """What is not a file, and what another writer of the same file works on."""
-    beside = tmp_path / ".a.kaygraph.part"
-    for make in (beside.mkdir, lambda: beside.symlink_to("b"), lambda: os.mkfifo(beside)):
+    temporary = tmp_path / ".a.kaygraph.part"
+    for make in (temporary.mkdir, lambda: temporary.symlink_to("b"), lambda: os.mkfifo(temporary)):
         make()
-        mode = beside.lstat().st_mode
+        mode = temporary.lstat().st_mode
         assert await content_of(WriteJSONLines(tmp_path / "a"), [1]) == b"1\n"
-        assert beside.lstat().st_mode == mode
-        beside.rmdir() if beside.is_dir() else beside.unlink()
-    with beside.open("w") as other:
+        assert temporary.lstat().st_mode == mode
+        temporary.rmdir() if temporary.is_dir() else temporary.unlink()
+    with temporary.open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         assert await content_of(WriteJSONLines(tmp_path / "a"), [2]) == b"2\n"
     assert sorted(os.listdir(tmp_path)) == [".a.kaygraph.part", "a"]

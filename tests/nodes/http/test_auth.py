@@ -563,13 +563,13 @@ def test_headers_of_ones_own_need_an_address_that_they_are_for() -> None:
 async def test_params_of_the_node_do_not_go_to_another_origin() -> None:
     """A key in the query is for the address that the program names, be it only in the run."""
 
-    class Told(HTTPNode):
+    class Named(HTTPNode):
         def url_of(self, shared: Any, /) -> str:
             return str(shared["home"])
 
     async with serving(echo) as home, serving(echo) as away:
         settings: Any = {"params": {"k": "s3cret"}, "reads": "url", "allow_private": True}
-        for node in (HTTPNode(home.url, **settings), Told(**settings)):
+        for node in (HTTPNode(home.url, **settings), Named(**settings)):
             for url in ("there", f"{away.url}there"):
                 asked = {"url": url, "params": {"q": 1}}
                 await node.run_async({"home": home.url, "url": asked})

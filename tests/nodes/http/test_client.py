@@ -269,7 +269,7 @@ async def test_settings_of_retries_do_not_change_what_is_tried_again(
 
 
 async def test_a_retry_that_says_what_to_try_again_stands() -> None:
-    """``on`` is decided by whoever sets it."""
+    """The user who sets ``on`` decides."""
     async with speaking(saying(then="reset")) as site:
         node = HTTPNode(site.url, method="POST", retry=Retry(attempts=3, on=HTTPConnectionError))
         with pytest.raises(HTTPConnectionError):

@@ -292,7 +292,7 @@ async def test_a_line_without_an_end_does_not_fill_the_memory() -> None:
     """A line longer than max_line ends the run."""
     lines = [b"[1]\n", b"x" * 3000]
     async with serving(partial(lines_of, lines)) as url:
-        with pytest.raises(HTTPBodyError, match="longer than 1000 bytes"):
+        with pytest.raises(HTTPBodyError, match="longer than max_line=1000 bytes"):
             await all_of(HTTPLines(url, max_line=1000))
 
 
@@ -465,7 +465,7 @@ async def test_a_whole_line_that_is_too_long_is_an_error() -> None:
         return web.Response(body=b"1\n" + b"2" * 50 + b"\n3\n")
 
     async with serving(lines) as url:
-        with pytest.raises(HTTPBodyError, match="longer than 20 bytes"):
+        with pytest.raises(HTTPBodyError, match="longer than max_line=20 bytes"):
             await all_of(HTTPLines(url, max_line=20))
 
 
@@ -525,5 +525,5 @@ async def test_lines_of_an_event_stream_are_the_data_of_its_events() -> None:
 
     async with serving(stream) as url:
         assert await all_of(HTTPLines(url)) == [{"n": 1}, 2]
-        with pytest.raises(HTTPBodyError, match="longer than 5 bytes"):
+        with pytest.raises(HTTPBodyError, match="longer than max_line=5 bytes"):
             await all_of(HTTPLines(url, max_line=5))

@@ -88,7 +88,7 @@ async def test_what_is_left_over_is_the_body(method: str) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "DELETE", "OPTIONS"])
 async def test_what_is_left_over_is_the_query_where_there_is_no_body(method: str) -> None:
-    """Beside the params of the node."""
+    """Besides the params of the node."""
     got = await asked(
         {"id": 7, "page": 2, "tag": ["a", "b"]}, "users/{id}", method=method, params={"size": 9}
     )
