@@ -25,6 +25,12 @@ def tasks_of(loop: Loop) -> list["asyncio.Task[Any]"]:
     return sorted(loop.unfinished(), key=lambda task: (len(task.get_name()), task.get_name()))
 
 
+def called(task: "asyncio.Task[Any]") -> str:
+    """Return the name of a task; in a simulation, the same one in any process."""
+    name_of = getattr(task.get_loop(), "name_of", None)
+    return task.get_name() if name_of is None else str(name_of(task))
+
+
 def place_of(task: "asyncio.Task[Any]") -> str:
     """Return a task's name and where it waits: at which node, and in whose code."""
     found, best, node = None, 0, None

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
@@ -219,7 +220,24 @@ class SimulationLoop(NetworkLoop):
         return task
 
     def unfinished(self) -> "Iterable[asyncio.Task[Any]]":
+        if sys.version_info >= (3, 12):
+            others = asyncio.all_tasks(self).difference(self._tasks)
+            for task in sorted(others, key=lambda task: (len(task.get_name()), task.get_name())):
+                self.name_of(task)
         return [task for task in self._tasks if not task.done()]  # few, beside all of the process
+
+    def name_of(self, task: "asyncio.Task[Any]") -> str:
+        """Return a task's name. It is given here if the task was made without ``create_task()``.
+
+        Since Python 3.12 libraries make such tasks, which begin at once (``eager_start``). asyncio
+        numbers them for the whole process.
+        """
+        if task not in self._tasks:
+            self._made += 1
+            self._tasks.add(task)
+            if task.get_name().removeprefix("Task-").isdecimal():
+                task.set_name(f"task-{self._made}")
+        return task.get_name()
 
     def run_in_executor(  # type: ignore[override]
         self, executor: Executor | None, func: Callable[..., Any], *args: Any

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ..events import Event
-from ._places import stack_of, woken_by
+from ._places import called, stack_of, woken_by
 from ._schedule import WAITING, task_of
 
 
@@ -68,7 +68,7 @@ class Tracer:
 
     def __call__(self, event: Event, /) -> None:
         task = asyncio.current_task()
-        self._log.append(("" if task is None else task.get_name(), event))
+        self._log.append(("" if task is None else called(task), event))
 
     def deviated(self, at: float, options: Sequence[asyncio.Handle | str]) -> None:
         names = tuple(map(name_of, options))
@@ -82,7 +82,7 @@ class Tracer:
     def step(self, at: float, handle: asyncio.Handle) -> None:
         task = task_of(handle)
         if task is not None and (stack := stack_of(task)):
-            self._log.append(Step(at, task.get_name(), stack[-1]))
+            self._log.append(Step(at, called(task), stack[-1]))
 
 
 def _stack(option: asyncio.Handle | str) -> list[str]:
@@ -98,9 +98,9 @@ def name_of(option: asyncio.Handle | str) -> str:
         return option
     if isinstance(option, asyncio.TimerHandle):
         woken = woken_by(option)
-        return "a timer" if woken is None else f"timer of {woken.get_name()}"
+        return "a timer" if woken is None else f"timer of {called(woken)}"
     task = task_of(option)
-    return "a callback" if task is None else task.get_name()
+    return "a callback" if task is None else called(task)
 
 
 def line_of(entry: Entry, nodes: dict[str, str]) -> str:
