@@ -311,7 +311,8 @@ class SimulationLoop(NetworkLoop):
                 self.run_until_complete(self.shutdown_asyncgens())
             self.close_network()
         except SimulationError:  # they will not: that was said, or will be, by whoever looks
-            pass
+            with suppress(SimulationError):
+                self.close_network()  # a server may wait for its connections to end
         finally:
             for task in tasks_of(self):  # given up: closed now, not by the garbage collector
                 task._log_destroy_pending = False  # type: ignore[attr-defined]
