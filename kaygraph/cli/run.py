@@ -179,7 +179,7 @@ def _note(line: str) -> None:
 
 
 EXAMPLES = """\
-a value that is not JSON is a text: --set limit=20 --set name=Ann
+a VALUE that is not JSON is taken as text: --set limit=20 --set name=Ann
 
   kaygraph run flows.py:graph --set url=https://example.com --output pages
   kaygraph run flows.py:graph --input shared.json --progress
@@ -219,7 +219,7 @@ COMMAND = Command(
             "report, structlog, log (with items), otel, prometheus=PORT, or your own MODULE:NAME",
         ),
         takes("--report", "FILE", help="write the run report as JSON, or its timeline as .svg"),
-        takes("--deadline", "SECONDS", type=float, help="the most seconds that the run may take"),
+        takes("--deadline", "SECONDS", type=float, help="the maximum duration of the run"),
         takes(
             "--grace", "SECONDS", type=float,
             help="how long items in flight may take after the first Ctrl-C; by default, 10",

@@ -10,7 +10,7 @@ from .loading import from_json
 from .wrong import WrongCommandError
 
 SHARED = (
-    several("--set", "KEY=VALUE", "set shared[KEY]; a VALUE that is not JSON is a text"),
+    several("--set", "KEY=VALUE", "set shared[KEY] to a JSON value, or else to text"),
     takes("--input", "FILE", help="read shared from a JSON file; - for standard input"),
 )
 

@@ -116,7 +116,7 @@ def _interpreter(run: Measured) -> str:
 
 
 def _line(run: Measured) -> str:
-    """Workers that stand in line: for a rate, for keys, for the permits of a graph."""
+    """Workers that mostly wait: for a rate, for keys, for the permits of a graph."""
     node = max(run.nodes, key=lambda node: node.queued_s)
     queued_s = node.queued_s
     if queued_s < run.wall_s / 2 or queued_s < IN_LINE * (queued_s + node.work_s):
