@@ -16,8 +16,8 @@ def sqlite_caveats() -> str | None:
         branch <= version < (*branch[:2], 999) for branch in ((3, 44, 6), (3, 50, 7))
     ):
         advice.append(
-            "avoid recording in one file from two processes at once (which can damage it; rare, and "
-            "fixed in 3.51.3, 3.50.7 and 3.44.6)"
+            "avoid recording in one file from two processes at once (in rare cases, that "
+            "damages it; fixed in 3.51.3, 3.50.7 and 3.44.6)"
         )
     if not advice:
         return None
