@@ -2,8 +2,10 @@
 
 import asyncio
 import inspect
+import unittest
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 
 from ..errors import add_note
 from ._accesses import UnorderedAccessError
+from ._exploring_cases import run_case
 from ._loop import SimulationError
 from ._schedule import Deviation, Schedule
 from ._shortening import Shortening
@@ -60,6 +63,8 @@ def explores(item: pytest.Item) -> bool:
     """Return whether a test is a coroutine function that asyncio runs."""
     if not isinstance(item, pytest.Function) or not inspect.iscoroutinefunction(item.obj):
         return False
+    if item.cls is not None and issubclass(item.cls, unittest.TestCase):
+        return issubclass(item.cls, unittest.IsolatedAsyncioTestCase)
     callspec = getattr(item, "callspec", None)
     return _is_asyncio("asyncio" if callspec is None else callspec.params.get("anyio_backend"))
 
@@ -188,7 +193,10 @@ class ExploredTest:
             if not _is_asyncio(item.funcargs.get("anyio_backend")):
                 pytest.skip("explore runs tests on asyncio, and this one is for another backend")
             arguments = {name: item.funcargs[name] for name in item._fixtureinfo.argnames}
-            runner.run(item.obj(**arguments))
+            if isinstance(item.instance, unittest.IsolatedAsyncioTestCase):
+                run_case(item.instance, runner)
+            else:
+                runner.run(item.obj(**arguments))
         except (pytest.skip.Exception, pytest.exit.Exception, KeyboardInterrupt, SystemExit):
             with suppress(Exception):
                 self._tear_down()
@@ -273,12 +281,15 @@ class Runner:
         self._task: asyncio.Task[None] | None = None
         self._next: asyncio.Future[Any]
 
-    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """Run a coroutine to its end; return its result, or raise its error."""
+    def run(self, work: Coroutine[Any, Any, Any], context: Context | None = None) -> Any:
+        """Run a coroutine to its end; return its result, or raise its error.
+
+        ``context`` is that of the task, which the first coroutine begins.
+        """
         ended = self._loop.create_future()
         if self._task is None or self._task.done():
             self._next = self._loop.create_future()
-            self._task = self._loop.create_task(self._serve())
+            self._task = self._loop.create_task(self._serve(), context=context)
         self._next.set_result((work, ended))
         try:
             error, result = self._loop.run_until_complete(ended)

@@ -76,7 +76,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.fail(f"explore is for async tests: write 'async def {item.name}'", pytrace=False)
         return
     test = ExploredTest(item, settings, _command(item))
-    vars(item).update(setup=lambda: None, runtest=test.run)  # fixtures are those of each seed
+    # Fixtures are those of each seed; what pytest's setup() of a case sets is None.
+    vars(item).update(setup=lambda: None, runtest=test.run, _explicit_tearDown=None)
 
 
 def _settings_of(item: pytest.Item) -> Settings | None:
