@@ -63,7 +63,7 @@ def run_items(
         node: Whose ``exec`` runs, or the error that there is in its place.
         given: The items, pickled.
         begins: Called when all is there that they need.
-        is_stopped: Tells, in between, whether no more are to begin.
+        is_stopped: Called between items; returns whether no more should begin.
         receive: Called with what they say, if the run receives that.
     """
     items, context, place = _unpickled(node, given, plan)

@@ -6,7 +6,7 @@ from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 
-WIDEST = 8192  # items that are in flight at most, where nobody says how many
+WIDEST = 8192  # items in flight at most, if no number is given
 
 
 class Leaves(Protocol):
@@ -73,7 +73,7 @@ class Workers(Protocol):
     async def submit(
         self, address: str, function: Callable[..., T], *args: Any, needs: Sequence[Any] = ()
     ) -> T:
-        """Have a worker call a function when its turn comes, and nobody else, and only once.
+        """Let this worker, and no other, call a function once, when its turn comes.
 
         What it ``needs`` of the values of workers, by their handles, is there then: a list of them
         is the last argument, unless there are none.
@@ -85,7 +85,7 @@ class Workers(Protocol):
         """Have a worker call a function now, whatever it works on, or await it."""
 
     async def kill(self, address: str, pid: int) -> None:
-        """End the process of a worker; another one comes in its place, if somebody sees to that."""
+        """End the process of a worker; the cluster may start another one."""
 
     async def wanted(self, threads: int) -> None:
         """Tell a cluster that there is work for more threads than it has, until cancelled.

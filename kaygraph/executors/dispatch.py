@@ -42,9 +42,8 @@ OTHER_PROCESSES = True, True  # how things are pickled for workers, which have a
 class Session:
     """A cluster as one run uses it.
 
-    It is opened when the first item is to go there, and closed at the end of the run. An item is
-    run once for each call, or the call raises; see ``remote`` for what becomes of the items of a
-    worker that dies.
+    It is opened for the first item, and closed at the end of the run. An item is run once for each
+    call, or the call raises; see ``remote`` for what happens to the items of a worker that dies.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -147,7 +146,7 @@ class Session:
     # --- workers ----------------------------------------------------------------------------------
 
     async def _serve(self) -> None:
-        """Open the cluster, and send what there is to be sent whenever something has changed."""
+        """Open the cluster, and send waiting items whenever something has changed."""
         try:
             self._open = await self.cluster.open()
             self.store.values = self._open.values
@@ -315,7 +314,7 @@ class Session:
         )
 
     def lose(self, error: Exception) -> None:
-        """Note that the cluster cannot be reached: all that is to be done there fails."""
+        """Note that the cluster cannot be reached: everything sent there fails."""
         name = "the cluster" if self._open is None else self._open.name
 
         def lost() -> BaseException:

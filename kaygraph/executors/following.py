@@ -57,7 +57,7 @@ async def _follow(chunk: Followed, workers: Workers, address: str, number: int) 
             answer: Any = await workers.ask(address, news, chunk.name, seen, received)
             records, said = pickle.loads(answer)
             for record in records:
-                if record[0] != LEFT:  # nobody waits for it
+                if record[0] != LEFT:  # nothing waits for it
                     chunk.entries[seen].end(Record(*record))
                 seen += 1
             if said and seen < len(chunk.entries):

@@ -9,7 +9,7 @@ READY_MADE = ("kaygraph.nodes.", "kaygraph.patterns.")
 
 
 def place_for(node: Any, rules: Rules) -> Any:
-    """Return the ``run_in`` of a node in a graph with these rules; None: nobody says.
+    """Return the ``run_in`` of a node in a graph with these rules; None: none was set.
 
     What a graph says does not hold for all: "thread" is for a ``def``, and a node that holds
     something which its ``exec`` may need goes to no other process.

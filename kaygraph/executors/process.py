@@ -158,7 +158,7 @@ class ProcessPool:
         worker.kill()
         try:
             await outlast([future])
-        finally:  # it may have answered in this very step: then nobody has waited for its end
+        finally:  # it may have answered in this step: then nothing has waited for its end
             loop = asyncio.get_running_loop()
             await outlast([loop.run_in_executor(self._threads, worker.close)])
 

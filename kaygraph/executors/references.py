@@ -219,7 +219,7 @@ class Store:
 
     Attributes:
         values: How they do; set when the cluster is open.
-        held: The bundles that somebody refers to.
+        held: The bundles that are referred to.
     """
 
     values: Values
@@ -230,7 +230,7 @@ class Store:
         self._is_open = True
 
     def claim(self, sizes: Mapping[str, int], address: str) -> list[Held]:
-        """Return bundles that a worker has left; those that nobody refers to are freed there."""
+        """Return bundles that a worker has left; those without references are freed there."""
         claimed = [Held(self, bundle, address, size) for bundle, size in sizes.items()]
         self.held.update({one.bundle: one for one in claimed})
         return claimed

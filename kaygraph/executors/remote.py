@@ -2,7 +2,7 @@
 
 A worker keeps what the items of a chunk come to in a file. When it dies, a neighbour reads that:
 what had ended is not run again, what had not begun goes to another worker, and the item that it
-worked on has failed. Where nobody on that machine answers, all items of the chunk have.
+worked on has failed. If no worker on that machine answers, all items of the chunk have.
 """
 
 import asyncio
@@ -132,7 +132,7 @@ class Chunk:
     def __init__(self, session: Sender, queue: Queue, worker: Worker, entries: list[Entry]) -> None:
         self.session, self.queue, self.worker, self.entries = session, queue, worker, entries
         self.name = os.urandom(8).hex()
-        self.to_stop: list[Entry] = []  # items that nobody waits for any more
+        self.to_stop: list[Entry] = []  # items that nothing waits for any more
         self.stopping: asyncio.Task[None] | None = None
         self.still_runs: str | None = None  # what could not be ended
         for entry in entries:
@@ -287,7 +287,7 @@ class Chunk:
             entry.end(record)
 
     def blame(self, error: Exception) -> None:
-        """Have all items fail, as they could not be run, and nobody knows how far they came."""
+        """Let all items fail: they could not be run, and it is unknown how far they came."""
         for entry in self.entries:
             failure = self.session.lost() or ClusterUnavailableError(
                 f"the worker {self.worker.address} could not be given an item: "
@@ -333,7 +333,7 @@ class Chunk:
         self.queue.put_back(rest)
 
     async def _kept(self) -> dict[str, list[Record] | None] | None:
-        """Ask a neighbour of the worker what it has kept; None: nobody knows."""
+        """Ask a neighbour of the worker what it has kept; None: unknown."""
         session, worker = self.session, self.worker
         if worker.folder is None:
             return None
@@ -359,10 +359,10 @@ class Chunk:
         worker = self.worker
         return WorkerDiedError(f"the worker {worker.address} (process {worker.pid}) ended {when}")
 
-    # --- nobody waits for its items ---------------------------------------------------------------
+    # --- withdrawn items -------------------------------------------------------------------------
 
     async def stop(self) -> None:
-        """End the items that nobody waits for, where they run."""
+        """End the withdrawn items where they run."""
         try:
             while self.to_stop:
                 entries, self.to_stop = set(self.to_stop), []

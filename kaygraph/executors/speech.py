@@ -28,8 +28,8 @@ class Speech:
         self._connection = connection
         self._own = os.getpid()
         self._open = False
-        # What a generator says between two calls that ask for values; nobody asks for what a thread
-        # says that an item has left behind.
+        # What a generator says between two requests for values. What a thread of an ended item
+        # says is never requested, hence the bound.
         self._kept: deque[bytes] = deque(maxlen=MOST_KEPT)
 
     def begin(self, goes_on: bool = False) -> None:
@@ -76,7 +76,7 @@ class Incoming:
         self.failed: dict[int | None, BaseException] = {}
 
     def takes(self, message: bytes) -> bool:
-        """Whether a message is what somebody has said; it is passed on then."""
+        """Whether a message is what exec has said; it is passed on then."""
         if not message.startswith(SAID):
             return False
         at = len(SAID) + PLACE.size

@@ -29,23 +29,23 @@ CHUNK_BYTES = 1 << 20  # that items of a chunk have at most, but for the last
 
 
 class Entry:
-    """An item on its way: to a worker, and what it comes to on its way back.
+    """An item that is sent to a worker, and its result on the way back.
 
     Args:
         given: The item and the facts of its call, pickled.
         alone: Whether it makes a chunk of its own.
         notifies: Whether something waits until it is sent.
         receive: Called with what ``exec`` says, if the run receives that.
-        needs: What it refers to of what workers have left.
+        needs: The values on workers that it refers to.
 
     Attributes:
         home: The worker that has most of that.
         claimed: What was left with its result: it is kept until that is read.
         received: How many of the values that it says have come before its end.
-        sent: Set when a worker gets it; None where nobody waits for that.
+        sent: Set when a worker gets it; None if nothing waits for that.
         ended: Set when it is known what came of it.
         chunk: What it is sent with; None before.
-        withdrawn: Nobody waits for it any more.
+        withdrawn: Nothing waits for it any more.
     """
 
     __slots__ = (
@@ -190,7 +190,7 @@ class Queue:
         return 1 if self.ahead == 2 and len(self.pending) < threads else self.ahead
 
     def width(self, threads: int) -> int:
-        """Return how many items are to be in flight on so many threads, one chunk each waiting."""
+        """Return how many items should be in flight on so many threads, a waiting chunk each."""
         if self.limited:
             return max(1, threads)
         return max(1, threads, min(WIDEST, threads * (self.ahead + 1) * self._size))

@@ -212,7 +212,7 @@ class _Server:
             self._connection.send_bytes(MORE + TOTAL.pack(total))
 
     def _is_stopped(self) -> bool:
-        """Whether no more items are to begin."""
+        """Whether no more items should begin."""
         return self._connection.poll() and self._connection.recv_bytes() == STOP
 
     def _node(self, key: int, sent: bytes | None) -> Any:
@@ -220,7 +220,7 @@ class _Server:
             before = resident()
             node = loads(sent, "the node was unpickled in the process")
             if not self._nodes:
-                gc.freeze()  # what is imported is no garbage: nobody has to look, also at the end
+                gc.freeze()  # imports are not garbage: the collector skips them
             self._nodes[key] = node
             self._own += resident() - before
         return self._nodes[key]

@@ -1,4 +1,4 @@
-"""One worker process, as its run sees it: what it is sent, and what becomes of it."""
+"""One worker process, as seen by its run: what is sent to it, and how it ends."""
 
 import errno
 import pickle
@@ -73,7 +73,7 @@ class WorkerProcess:
         child = self._running or self._start()
         pid, connection = child.process.pid, child.connection
         try:
-            if is_fresh:  # a pipe takes no large message before somebody reads it
+            if is_fresh:  # a pipe takes no large message before it is read
                 received(pid, connection, limit, start_timeout)
             send(
                 connection,
@@ -296,7 +296,7 @@ class WorkerProcess:
         return self._running is not None and self._running.process.is_alive()
 
     def cancel(self) -> None:
-        """End the process now: nobody waits for what its items come to."""
+        """End the process now: nothing waits for the results of its items."""
         self.cancelled = True
         self.kill()
 

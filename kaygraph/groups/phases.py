@@ -72,7 +72,7 @@ class Map(Phase):
         return self._made(part_of(groups) if combine is None else combined(groups, combine))
 
     def _made(self, part: Part) -> Any:
-        """Return what becomes of an item's pairs."""
+        """Return the result of shuffling an item's pairs."""
         return self.owner._shuffled(part)
 
 

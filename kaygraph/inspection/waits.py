@@ -67,7 +67,7 @@ class Waits:
         held = obstacle.size - obstacle.free
         text = (
             f"{node!r} waits: {held} of {number_of(obstacle.size, 'permit')} of {owner} "
-            f"{'is' if held == 1 else 'are'} held by {holders_text(holders) or 'nobody seen'}; "
+            f"{'is' if held == 1 else 'are'} held by {holders_text(holders) or 'unknown holders'}; "
             f"{count} wait{'s' if count == 1 else ''}"
         )
         return Waiting(node, "permit", count, owner, text, dict(holders))

@@ -165,7 +165,7 @@ class Turns:
     # --- what does not come -----------------------------------------------------------------------
 
     def skip(self) -> list[bytes]:
-        """Skip what nobody has asked for, up to what is waited for; return its keys."""
+        """Skip what was not requested, up to what is waited for; return its keys."""
         for path in self._due_paths():
             self.begun(path)
         skipped = []

@@ -102,7 +102,7 @@ def _interpreter(run: Measured) -> str:
             return f"{head}: a run as short as this gains nothing from processes"
         return f"{head}: run_in='process' for {node.name} uses all {run.cores} cores"
     if run.loop_cpu_s < run.cpu_s / 2:
-        return f"{head}: threads that exec does not know of are at work"
+        return f"{head}: threads outside of exec are computing"
     items = sum(node.ended for node in run.nodes) or 1
     if run.loop_cpu_s / items < OVERHEAD_S:
         return f"{head} for {items} items: they are so small that putting many into one will help"

@@ -145,6 +145,6 @@ class RunsRecorded(Protocol):
     ) -> Callable[[Any, F], Coroutine[Any, Any, T]]:
         """Return the work of a run of ``node``, recorded or replayed.
 
-        ``work`` returns what is to be done, given the seconds that the run has taken before.
+        ``work`` returns the work, given the seconds that the run has taken before.
         """
         ...

@@ -37,7 +37,7 @@ CPU = {"work_s": 40.0, "peak": 4, "longest_s": 0.5}
         ((node(cpu_s=9, items=10**6, **CPU),), {"cpu_s": 9}, "put many into one and then"),
         ((node(**CPU),), {"cpu_s": 9, "loop_cpu_s": 9}, "put that into a 'def exec'"),
         ((node(items=10**6, **CPU),), {"cpu_s": 9, "loop_cpu_s": 9}, "many into one will help"),
-        ((node(**CPU),), {"cpu_s": 9}, "threads that exec does not know of"),
+        ((node(**CPU),), {"cpu_s": 9}, "threads outside of exec are computing"),
     ],
 )
 def test_a_busy_processor_is_what_a_run_waits_for(figures: Any, process: Any, words: str) -> None:
