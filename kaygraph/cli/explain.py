@@ -1,10 +1,12 @@
 """``kaygraph explain``: say what a running or recorded run is waiting for."""
 
 import os
+import shlex
 from urllib.error import HTTPError, URLError
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 from urllib.request import ProxyHandler, Request, build_opener
 
+from .._addresses import shown
 from .._formatting import redacted
 from ..journal.journal import Journal
 from ..journal.records import NodeRecord, RunRecord
@@ -37,9 +39,7 @@ def explain(options: Options) -> int:
 
 
 def _is_page(where: str) -> bool:
-    return where.isdecimal() or where.startswith(
-        ("http://", "https://", "localhost:", "127.0.0.1:")
-    )
+    return where.isdecimal() or where.startswith(PAGES)
 
 
 # --- a running run --------------------------------------------------------------------------------
@@ -113,8 +113,13 @@ def recorded(journal: Journal, address: str, run: str) -> list[str]:
         lines.append(f"it waits for {wait.id!r}{question} (asked {since(wait.asked)})")
         lines.append(f"  to answer: {answer_command(address, info.run, wait.id)}")
     if info.status in ("failed", "interrupted") or (info.status == "waits" and not record.waits):
-        lines.append(f"to resume: kaygraph runs resume {info.run} FILE:NAME")
+        lines.append(_how_to_resume(address, info.run))
     return lines
+
+
+def _how_to_resume(address: str, run: str) -> str:
+    words = shlex.join(("--journal", shown(address), run))
+    return f"to resume: kaygraph runs resume {words} FILE:NAME"
 
 
 def _state(record: RunRecord, address: str) -> str:
@@ -136,7 +141,7 @@ def _state(record: RunRecord, address: str) -> str:
     if not found:
         return (
             f"no process on this machine has the journal open, so it was killed; {wrote}\n"
-            f"to resume: kaygraph runs resume {info.run} FILE:NAME"
+            f"{_how_to_resume(address, info.run)}"
         )
     return f"it is running: {' and '.join(found)} has the journal open; {wrote}"
 

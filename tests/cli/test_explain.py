@@ -183,7 +183,7 @@ def test_a_recorded_run_says_where_it_was(typed: Typed, monkeypatch: pytest.Monk
     state, go_on, node = out.splitlines()
     assert code == 0
     assert "no process on this machine has the journal open, so it was killed;" in state
-    assert go_on == "to resume: kaygraph runs resume a FILE:NAME"
+    assert go_on == "to resume: kaygraph runs resume --journal runs.db a FILE:NAME"
     assert node.startswith("'Items' has not ended: 50 results, the last ")
 
     Path("go").touch()
@@ -191,7 +191,7 @@ def test_a_recorded_run_says_where_it_was(typed: Typed, monkeypatch: pytest.Monk
     assert main(words) == 1
     _, out, _ = typed("a")
     assert "s ago: RuntimeError: token=***" in out
-    assert out.endswith("to resume: kaygraph runs resume a FILE:NAME\n")
+    assert out.endswith("to resume: kaygraph runs resume --journal runs.db a FILE:NAME\n")
 
     Path("fail").unlink()
     assert main(words) == 0
@@ -209,7 +209,7 @@ def test_a_run_that_waits_says_for_what_and_how_to_answer(typed: Typed) -> None:
     assert answer == "  to answer: kaygraph runs answer --journal runs.db letter approval JSON"
     Journal("runs.db").answer("letter", "approval", True)
     assert typed("letter", "--journal", "runs.db")[1].endswith(
-        "to resume: kaygraph runs resume letter FILE:NAME\n"
+        "to resume: kaygraph runs resume --journal runs.db letter FILE:NAME\n"
     )
 
 
