@@ -4,6 +4,8 @@ import asyncio
 import linecache
 import sys
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from os import getcwd
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, Protocol
@@ -51,17 +53,39 @@ def place_of(task: "asyncio.Task[Any]") -> str:
 
 def frames_of(awaited: Any) -> Iterator[Any]:
     """Yield the frames of a suspended coroutine, from the outermost to where it waits."""
+    for one in awaitables_of(awaited):
+        yield getattr(one, f"{_kind_of(one)}_frame")
+
+
+def awaitables_of(awaited: Any) -> Iterator[Any]:
+    """Yield a suspended coroutine and what it waits for in turn, as far as these have frames."""
     while awaited is not None:
-        kind = next((kind for kind in ("cr", "gi", "ag") if hasattr(awaited, f"{kind}_frame")), "")
+        kind = _kind_of(awaited)
         frame = getattr(awaited, f"{kind}_frame", None)
         if frame is None:
             return
-        yield frame
+        yield awaited
         # It drives a coroutine by hand.
         if frame.f_globals.get("__name__") == "kaygraph.observability.steps":
             awaited = frame.f_locals.get("work")
         else:
             awaited = getattr(awaited, "gi_yieldfrom" if kind == "gi" else f"{kind}_await")
+
+
+def _kind_of(awaited: Any) -> str:
+    return next((kind for kind in ("cr", "gi", "ag") if hasattr(awaited, f"{kind}_frame")), "")
+
+
+def waits_in(task: "asyncio.Task[Any]") -> str:
+    """Return the function and the line of the user's own code in which a task waits.
+
+    Unlike ``place_of`` it does not look at variables, which a frame would keep from then on.
+    """
+    own = [frame for frame in frames_of(task.get_coro()) if _package_of(frame) not in OURS]
+    if not own:
+        return "no code of yours"
+    code = own[-1].f_code
+    return f"{code.co_qualname} ({path_of(code.co_filename)}:{own[-1].f_lineno})"
 
 
 def stack_of(task: "asyncio.Task[Any]") -> list[str]:
@@ -98,13 +122,17 @@ def users_frame() -> FrameType:
 
 def path_of(name: str) -> str:
     """Return the name of a file as seen from the current directory, if it is in there."""
+    return _path_from(getcwd(), name)
+
+
+@lru_cache(maxsize=1024)  # many locks are taken on the same lines
+def _path_from(here: str, name: str) -> str:
     path = Path(name)
-    here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else name
 
 
 def _package_of(frame: FrameType) -> str:
-    return str(frame.f_globals.get("__name__", "")).split(".")[0]
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
 def woken_by(timer: asyncio.Handle) -> "asyncio.Task[Any] | None":

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from contextvars import Context
+from functools import cached_property
 from heapq import heappop, heappush
 from typing import Any
 from weakref import WeakSet
@@ -17,14 +18,18 @@ from ..aio.tasks import retrieve_exception
 from ..errors import add_note
 from ..run.run import Run
 from ._accesses import Accesses
+from ._cancellations import Cancellations
 from ._clocks import virtual_clocks
+from ._lock_orders import LockOrders
 from ._loop import RESOLUTION_S, EndlessRunError, SimulationError, running_loop
-from ._ordering import Clock, Ordering
+from ._ordering import Ordering
 from ._places import tasks_of
 from ._schedule import MOST_TIMERS, Schedule
 from ._synchronizing import Edges, edges_within
 from ._tasks import Task
 from ._threads import InlineThreads, threads_of_anyio
+from ._timers import Timer, in_order
+from ._unawaited import noted_coroutines
 from ._waits import noted_waits, waiting_tasks
 from .network.loop import NetworkLoop
 from .network.sockets import simulated_sockets
@@ -76,6 +81,7 @@ class SimulationLoop(NetworkLoop):
         self.steps = 0
         self.stepped: Callable[[float, asyncio.Handle], object] | None = None  # before each
         self.complaints: list[str] = []
+        self.unawaited: list[str] = []  # coroutines that never began
         self.abandoned: list[str] = []  # async generators that were left to the garbage collector
         self._max_steps, self._max_seconds = max_steps, max_seconds
         self._jitter = max(jitter, RESOLUTION_S)
@@ -134,7 +140,7 @@ class SimulationLoop(NetworkLoop):
     ) -> asyncio.TimerHandle:
         self._check_closed()  # type: ignore[attr-defined]
         self._timers += 1
-        timer = _Timer(when, callback, args, self, context)
+        timer = Timer(when, callback, args, self, context)
         timer.number = self._timers
         heappush(self._scheduled, timer)
         timer._scheduled = True  # type: ignore[attr-defined]
@@ -149,7 +155,7 @@ class SimulationLoop(NetworkLoop):
         fired: list[asyncio.TimerHandle] = []
         while close := self._close_timers():
             due = close[0].when() <= self._seconds + RESOLUTION_S
-            options = _in_order(close) if self.schedule.order == "asyncio" else close
+            options = in_order(close) if self.schedule.order == "asyncio" else close
             chosen = self.schedule.timer(options, due, self._ready, fired, self._seconds)
             for timer in close:
                 if timer is not chosen:
@@ -161,10 +167,10 @@ class SimulationLoop(NetworkLoop):
             fired.append(chosen)
         return fired
 
-    def _close_timers(self) -> "list[_Timer]":
+    def _close_timers(self) -> "list[Timer]":
         """Take out the next timers that are due, or so soon that they could be."""
         timers: list[Any] = self._scheduled
-        close: list[_Timer] = []
+        close: list[Timer] = []
         until = self._seconds + self._jitter
         while timers and timers[0].when() <= until and len(close) < MOST_TIMERS:
             timer = heappop(timers)
@@ -215,7 +221,12 @@ class SimulationLoop(NetworkLoop):
     ) -> "asyncio.Task[Any]":
         self._made += 1
         name = name or f"task-{self._made}"
-        task = super().create_task(coro, name=name, context=context, **options)
+        task: asyncio.Task[Any]
+        if self._task_factory is _made_task:  # type: ignore[attr-defined]
+            self._check_closed()  # type: ignore[attr-defined]
+            task = self.task_class(coro, loop=self, name=name, context=context, **options)
+        else:
+            task = super().create_task(coro, name=name, context=context, **options)
         self._tasks.add(task)
         return task
 
@@ -249,6 +260,22 @@ class SimulationLoop(NetworkLoop):
             return asyncio.wrap_future(call, loop=self)
 
     # --- what nobody hears of otherwise -----------------------------------------------------------
+
+    @cached_property
+    def cancellations(self) -> Cancellations:
+        return Cancellations(self)
+
+    @cached_property
+    def lock_orders(self) -> LockOrders:
+        return LockOrders()
+
+    def swallowed(self) -> list[str]:
+        """Return which tasks have swallowed a cancellation."""
+        return self.cancellations.swallowed() if "cancellations" in vars(self) else []
+
+    def warnings(self) -> list[str]:
+        """Return what may fail another time."""
+        return list(self.lock_orders.found) if "lock_orders" in vars(self) else []
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         error = context.get("exception")
@@ -320,32 +347,10 @@ class SimulationLoop(NetworkLoop):
                     task.get_coro().close()
             if self.accesses is not None:
                 self.accesses.end()
+            for kept in ("cancellations", "lock_orders"):
+                if kept in vars(self):
+                    vars(self)[kept].end()
             self.close()
-
-
-class _Timer(asyncio.TimerHandle):
-    """A timer among those of one moment: the one that was set first is due first."""
-
-    __slots__ = ("clock", "number")
-
-    number: int
-    clock: Clock  # if somebody wants to know what came before it was set
-
-    def __lt__(self, other: Any) -> bool:
-        return (self._when, self.number) < (other._when, other.number)  # type: ignore[attr-defined]
-
-
-def _in_order(timers: list[_Timer]) -> list[_Timer]:
-    """Return those that asyncio could fire first, of timers in the order in which they are due.
-
-    None was set after another one and is due after it.
-    """
-    earliest, found = timers[0].number, []
-    for timer in timers:
-        if timer.number <= earliest:
-            earliest = timer.number
-            found.append(timer)
-    return found
 
 
 def _made_task(loop: Any, work: Any, **options: Any) -> "asyncio.Task[Any]":
@@ -373,6 +378,7 @@ def simulating() -> Iterator[None]:
             threads_of_anyio(active_loop),
             simulated_sockets(),
             noted_waits(active_loop),
+            noted_coroutines(active_loop),
             edges_within(EDGES, lambda: getattr(active_loop(), "ordering", None)),
         ):
             yield

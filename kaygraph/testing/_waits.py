@@ -163,9 +163,12 @@ def _patches_of_holders(cls: Any, simulated: Callable[[], Any]) -> list[tuple[An
 
     async def acquire(self: Any) -> Any:
         taken = await take(self)
-        if simulated() is not None:
-            task = asyncio.current_task()
-            vars(self).setdefault(HOLDERS, []).append((task, _place()))
+        loop = simulated()
+        if loop is not None:
+            task, place = asyncio.current_task(), _place()
+            vars(self).setdefault(HOLDERS, []).append((task, place))
+            if cls is locks.Lock:
+                loop.lock_orders.took(task, self, place)
         return taken
 
     def release(self: Any) -> None:
@@ -175,7 +178,9 @@ def _patches_of_holders(cls: Any, simulated: Callable[[], Any]) -> list[tuple[An
             within = asyncio._get_running_loop() is not None  # and not in a thread
             task = asyncio.current_task() if within else None
             own = (number for number, held in enumerate(holders) if held[0] is task)
-            del holders[next(own, 0)]
+            holder, _ = holders.pop(next(own, 0))
+            if cls is locks.Lock and (loop := simulated()) is not None:
+                loop.lock_orders.gave(holder, self)
 
     return [(cls, "acquire", acquire), (cls, "release", release)]
 

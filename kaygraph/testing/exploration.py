@@ -80,10 +80,18 @@ class Exploration:
         failures: The failures, in the order of the seeds.
         shortest: The failure to look at first, with no more deviations than it needs: if one of
             them is left out, the run no longer fails. None when no seed failed.
+        warnings: What has made no seed fail, and may be wrong: see ``Simulation.warnings``.
     """
 
-    def __init__(self, seeds: int, failures: list[Failure], shortest: Failure | None) -> None:
+    def __init__(
+        self,
+        seeds: int,
+        failures: list[Failure],
+        shortest: Failure | None,
+        warnings: Iterable[str] = (),
+    ) -> None:
         self.seeds, self.failures, self.shortest = seeds, failures, shortest
+        self.warnings = list(warnings)
 
     def __bool__(self) -> bool:
         return bool(self.failures)
@@ -98,10 +106,11 @@ class Exploration:
         return f"<Exploration {len(self.failures)} of {self.seeds} seeds break it>"
 
     def __str__(self) -> str:
+        warnings = "".join(f"\nwarning: {warning}" for warning in self.warnings)
         if self.shortest is None:
-            return f"none of {self.seeds} seeds breaks it"
+            return f"none of {self.seeds} seeds breaks it{warnings}"
         counts = f"{len(self.failures)} of {self.seeds} seeds break it"
-        return f"{counts}; the shortest:\n{self.shortest}"
+        return f"{counts}; the shortest:\n{self.shortest}{warnings}"
 
 
 def explore(
@@ -124,7 +133,8 @@ def explore(
 
     A seed fails when the run raises, when ``check`` raises or returns False, when an item has not
     ended exactly once, when the run leaves something behind (a task, a permit, an async
-    generator), or when the loop's exception handler gets an error.
+    generator, a coroutine that was never awaited), when a task has swallowed a cancellation, or
+    when the loop's exception handler gets an error.
 
     ::
 
@@ -146,7 +156,7 @@ def explore(
         seeds: The number of seeds, from 0 (the order of asyncio itself), or the seeds themselves.
         allowed: The error classes that a run may raise; a group is allowed if all errors in it
             are. ``check`` is not called after such an error.
-        leftovers: Whether the run may leave something behind.
+        leftovers: Whether the run may leave something behind, and swallow cancellations.
         watched: As for ``simulate``.
         order: As for ``simulate``.
         jitter: As for ``simulate``.
@@ -164,7 +174,7 @@ def explore(
         failures = [found for seed in listed if (found := explorer.attempt(seed)) is not None]
         first = min(failures, key=_length, default=None)
         shortest = None if first is None else explorer.shortened(first)
-    return Exploration(len(listed), failures, shortest)
+    return Exploration(len(listed), failures, shortest, explorer.warnings)
 
 
 def _length(failure: Failure) -> tuple[int, int, int]:
@@ -196,12 +206,14 @@ class Explorer:
         self._of_graph = isinstance(work, BaseNode)
         self._takes_store = takes_store(work)
         self._begin = beginner_of(work)
+        self.warnings: dict[str, None] = {}  # of all runs
 
     def attempt(
         self, seed: int, planned: Iterable[tuple[int, int]] | None = None, traced: bool = False
     ) -> Failure | None:
         """Run a seed; return its failure, or None."""
         run, tracer = self._run(seed, planned, traced)
+        self.warnings.update(dict.fromkeys(run.warnings))
         error = self._complaint(run)
         if error is None:
             return None

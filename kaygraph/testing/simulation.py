@@ -39,7 +39,11 @@ class Simulation:
         schedule: These deviations, as ``simulate(…, schedule=…)`` takes them.
         seconds: The duration of the run by the loop's virtual clock.
         steps: The number of callbacks that the loop ran; a jump of the clock counts as one.
-        left: What the run has left behind, one line each: tasks, permits, async generators.
+        left: What the run has left behind, one line each: tasks, permits, async generators, errors
+            that nobody has asked for, coroutines that were never awaited, cancellations that a task
+            has swallowed.
+        warnings: What may fail another time: locks that were taken in opposite orders by tasks that
+            ran at the same time.
         events: The events of the run, in order.
         error: The error of the run; always None in the result of ``simulate``.
     """
@@ -51,6 +55,7 @@ class Simulation:
         self.schedule: tuple[Deviation, ...] = ()
         self.seconds = 0.0
         self.left: list[str] = []
+        self.warnings: list[str] = []
         self.error: BaseException | None = None
         self.log: list[Entry] = []  # what a Tracer records
 
@@ -234,6 +239,7 @@ def played(
             result.error = loop.with_unordered(result.error)
             result.seconds, result.steps = loop.time(), loop.steps
             result.schedule = tuple(schedule.taken)
+            result.warnings = loop.warnings()
             if not isinstance(result.error, EndlessRunError) and task.done():
                 result.left = left_on(loop, runs)
         finally:
@@ -283,5 +289,7 @@ def left_on(loop: SimulationLoop, runs: Sequence[Run]) -> list[str]:
         *(f"an async generator that nobody closed: {name}" for name in loop.abandoned),
         *(f"a complaint of the loop: {complaint}" for complaint in loop.complaints),
         *(f"an error that nobody has asked for: {line}" for line in loop.unretrieved()),
+        *(f"a coroutine that was never awaited: {name}" for name in loop.unawaited),
+        *loop.swallowed(),
         *(f"permits of {leak}" for run in runs for leak in run.leaks()),
     ]

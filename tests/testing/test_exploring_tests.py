@@ -79,6 +79,58 @@ async def test_account(account):
     )
 
 
+def test_what_is_watched_in_a_test_fails_it_without_a_traceback_of_ours(results: Any) -> None:
+    """In asyncio's own order already. A fixture may watch, too."""
+    result = results(
+        """
+from kaygraph.testing import watch
+
+@pytest.fixture
+async def watched(account):
+    return watch(account)
+
+async def test_account(watched):
+    async def sets(balance):
+        await asyncio.sleep(balance)
+        watched.balance = balance
+    await asyncio.gather(sets(1), sets(2))
+""",
+        "--explore", "5",
+    )  # fmt: skip
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "UnorderedAccessError: Account.balance is written by two tasks, with no order *",
+            "  task-*, in test_account.<locals>.sets (*  watched.balance = balance",
+            "  task-*, in test_account.<locals>.sets (*  watched.balance = balance",
+            "it fails in asyncio's own order*",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*_ordering.py*")
+
+
+def test_a_swallowed_cancellation_fails_only_a_test_that_asks_for_it(results: Any) -> None:
+    """An existing test may rely on it."""
+    test = """
+{mark}
+async def test_worker():
+    async def worker():
+        try:
+            await asyncio.sleep(10)
+        except asyncio.CancelledError:
+            pass
+        await asyncio.sleep(1)
+    task = asyncio.create_task(worker())
+    await asyncio.sleep(1)
+    task.cancel()
+    await task
+"""
+    results(test.format(mark=""), "--explore", "5").assert_outcomes(passed=1)
+    asked = results(test.format(mark="@pytest.mark.explore(leftovers=False)"))
+    asked.assert_outcomes(failed=1)
+    asked.stdout.fnmatch_lines(["a cancellation of task-*, in test_worker.<locals>.worker (*"])
+
+
 def test_the_line_that_is_shown_repeats_the_failure(results: Any) -> None:
     """The same seed, the same steps; other seeds pass."""
     test = """
