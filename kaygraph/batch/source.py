@@ -83,9 +83,9 @@ def opened(items: Any, name: str, frame: Frame, alone: bool = False) -> "SyncSou
         raise TypeError(f"prep of {name!r} returned a {type(items).__name__}: {_meant(items)}")
     if isinstance(items, Iterable) or hasattr(items, "__getitem__"):
         return SyncSource(items, alone)
+    got = "None: end it with 'return items'" if items is None else type(items).__name__
     raise TypeError(
-        f"prep of {name!r} must return an iterable or async iterable of items, "
-        f"got {type(items).__name__}"
+        f"prep of {name!r} must return an iterable or async iterable of items, got {got}"
     )
 
 

@@ -173,6 +173,13 @@ def check_together(owner: Any) -> None:
         raise ValueError("max_per_key needs limit_by=, as in limit_by=lambda item: item.host")
 
 
+# Where a setting belongs that many people give to another node.
+ELSEWHERE = {
+    "on_error": " Batches have it; for a single node, wire an edge: node - 'error' >> handler",
+    "max_workers": " ParallelBatchNode and Graph have it",
+}
+
+
 def refuse_unknown(owner: str, given: Mapping[str, Any], accepted: frozenset[str]) -> None:
     """Raise a TypeError that names the nearest setting for the first one that is unknown."""
     for name in given:
@@ -180,7 +187,7 @@ def refuse_unknown(owner: str, given: Mapping[str, Any], accepted: frozenset[str
             known = ", ".join(sorted(accepted))
             raise TypeError(
                 f"{owner} got an unknown setting {name!r}; it takes: {known}."
-                + closest(name, accepted)
+                + (ELSEWHERE.get(name) or closest(name, accepted))
             )
 
 

@@ -146,6 +146,8 @@ async def test_a_prep_that_returns_no_items_is_refused_by_name() -> None:
     """A number is no iterable: the error names the node and what it got."""
     with pytest.raises(TypeError, match=r"prep of 'Batch' must return an iterable .* got int"):
         await results_of(7)
+    with pytest.raises(TypeError, match=r"got None: end it with 'return items'"):
+        await results_of(None)
 
 
 async def test_a_list_that_grows_is_worked_to_its_end() -> None:

@@ -192,6 +192,14 @@ def test_settings_of_a_pipeline_are_checked_wherever_they_are_set() -> None:
         Pipeline(Doubled(), bufer=3)  # type: ignore[call-arg]
 
 
+def test_a_setting_of_another_class_is_refused_with_where_it_belongs() -> None:
+    """A single node takes no `on_error`, for which there is an edge, and no `max_workers`."""
+    with pytest.raises(TypeError, match=r"wire an edge: node - 'error' >> handler$"):
+        Doubled(on_error="collect")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"ParallelBatchNode and Graph have it$"):
+        Doubled(max_workers=3)  # type: ignore[call-arg]
+
+
 def test_a_limit_of_a_graph_can_be_taken_back() -> None:
     """None is no limit, on an object as well."""
     graph = Graph(Doubled(), max_workers=3)
