@@ -8,6 +8,7 @@ import math
 import os
 import pickle
 import signal
+from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
@@ -131,7 +132,7 @@ class Dask(Cluster):
             timeout=self.no_workers_after,
         )
         try:
-            await client
+            await _connected(client)
         except BaseException as error:
             await client.close()  # type: ignore[no-untyped-call]
             if isinstance(error, OSError):
@@ -163,7 +164,7 @@ class Dask(Cluster):
             await outlast([starting])
             starting.result()
             client = self._client(distributed, cluster)
-            await client
+            await _connected(client)
         except BaseException:
             retrieve_exception(starting)
             await outlast([asyncio.ensure_future(cluster.close())])
@@ -172,6 +173,8 @@ class Dask(Cluster):
 
     def _keep(self, cluster: Any) -> None:
         """Start the workers again that a LocalCluster has given up, as they died too often."""
+        for messages in cluster.scheduler.stream_comms.values():
+            _keep_no_copies(messages)
         if len(cluster.workers) < (self.workers or 0):
             cluster.scale(self.workers)
 
@@ -184,6 +187,20 @@ class Dask(Cluster):
 
 async def _started(cluster: Any) -> None:
     await cluster
+
+
+async def _connected(client: "Client") -> None:
+    """Connect a client, and have it keep no items of chunks that are done."""
+    await client
+    _keep_no_copies(client.scheduler_comm)
+
+
+def _keep_no_copies(messages: Any) -> None:
+    """Have a ``BatchedSend`` forget what it has sent; by default it keeps the last 1,000 messages.
+
+    Each may be up to 1 MB large, and hold the items of a chunk.
+    """
+    messages.recent_message_log = deque(maxlen=0)
 
 
 class DaskWorkers:

@@ -37,6 +37,14 @@ class Squares(Many):
         return number * number
 
 
+class Sizes(Many):
+    """Takes two milliseconds for each, so that a chunk has about fifty."""
+
+    def exec(self, item: bytes) -> int:
+        time.sleep(0.002)
+        return len(item)
+
+
 class Marks(Many):
     """Gives what no other call gives."""
 

@@ -15,7 +15,17 @@ from kaygraph import ClusterUnavailableError, Outcome, RunReport, WorkerDiedErro
 from kaygraph.executors.memory import resident
 from tests.children import child, ran
 from tests.executors.cluster import cluster_of
-from tests.executors.clustered import Meets, Pids, Poison, Slow, Source, Squares, Steps, Waits
+from tests.executors.clustered import (
+    Meets,
+    Pids,
+    Poison,
+    Sizes,
+    Slow,
+    Source,
+    Squares,
+    Steps,
+    Waits,
+)
 
 distributed = pytest.importorskip("distributed")
 from kaygraph.executors.dask import Dask  # noqa: E402
@@ -178,12 +188,29 @@ async def test_memory_of_the_client_does_not_grow_with_the_items() -> None:
         number = early = 0
         async for outcome in node.stream({}):
             number += 1
-            if number == 40_000:  # as many as are on their way are there
+            if number == 20_000:  # as many as are in flight are there
                 early = resident()
             assert outcome.value == outcome.index**2
         late = resident()
     assert number == 100_000
-    assert late < early + 20_000_000
+    assert late < early + 8_000_000
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["address", "own"])
+async def test_memory_of_the_client_does_not_grow_with_what_it_has_sent(own: bool) -> None:
+    """By default, Dask's client and scheduler keep copies of their last thousand messages."""
+    with cluster_of(2) as cluster:
+        place = Dask(workers=2) if own else Dask(cluster.address)
+        node = Sizes((os.urandom(10_000) for _ in range(8000)), run_in=place)
+        number = early = 0
+        async for outcome in node.stream({}):
+            number += 1
+            if number == 2000:  # as many as are in flight are there
+                early = resident()
+            assert outcome.value == 10_000
+        late = resident()
+    assert number == 8000
+    assert late < early + 20_000_000  # of 60 MB that were sent meanwhile
 
 
 PROGRAM = """
