@@ -87,7 +87,7 @@ async def test_a_call_that_does_not_end_may_wait_for_another(
 
 
 @pytest.mark.usefixtures("only_one")
-async def test_whoever_ends_makes_room_for_one() -> None:
+async def test_one_that_ends_makes_room_for_one() -> None:
     """For one that still waits."""
     these = Contention()
     cancelled, first, second = [await standing(these) for _ in range(3)]

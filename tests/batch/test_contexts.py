@@ -168,7 +168,7 @@ def test_a_precision_that_was_set_is_that_of_the_item() -> None:
     Precise().run()
 
 
-def test_values_that_cannot_be_compared_are_told_apart() -> None:
+def test_values_that_cannot_be_compared_are_distinguished() -> None:
     """Arrays have no truth value: two that differ are two."""
 
     class Array:

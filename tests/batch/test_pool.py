@@ -212,7 +212,7 @@ def test_a_batch_node_keeps_its_order_of_calls() -> None:
     assert begun == [0, 0, 1, 2]
 
 
-def test_one_worker_goes_on_with_others_if_told() -> None:
+def test_one_worker_goes_on_with_others_with_max_waiting() -> None:
     """With ``max_waiting``, still one at a time."""
     node = Busy(range(3), (0,), max_workers=1, max_waiting=10, retry=AGAIN)
     played(node)

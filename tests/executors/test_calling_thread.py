@@ -29,7 +29,7 @@ def looped(node: Node) -> Graph:
     return Graph(node)
 
 
-def test_tasks_of_hooks_go_on_beside_short_calls() -> None:
+def test_tasks_of_hooks_go_on_during_short_calls() -> None:
     """The loop has its turns, though no call lasts long enough to be noticed."""
 
     class Begins(Counts):

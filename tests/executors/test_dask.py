@@ -148,7 +148,7 @@ async def test_several_runs_share_a_place(dask: Dask) -> None:
     assert several == [[n * n for n in range(20)]] * 3
 
 
-async def test_what_exec_says_on_a_worker_is_heard(dask: Dask) -> None:
+async def test_what_exec_says_on_a_worker_is_received(dask: Dask) -> None:
     """By the observers of the run, with the item; also before an error."""
     said: list[tuple[int | None, Any]] = []
 

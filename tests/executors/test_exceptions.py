@@ -228,7 +228,7 @@ def test_class_that_cannot_be_looked_up_has_a_stand_in() -> None:
     assert back(twin).code == 7  # and may travel on
 
 
-def test_exception_without_a_text_is_still_told() -> None:
+def test_exception_without_a_text_is_still_reported() -> None:
     """Its ``__str__`` fails here and there alike."""
 
     class Mute(ValueError):  # noqa: N818

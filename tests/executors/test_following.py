@@ -60,7 +60,7 @@ async def test_items_before_one_that_takes_long_have_their_results(
     assert {outcome.value for outcome in came} == {"", str(go)}
 
 
-async def test_what_a_long_item_says_is_heard_while_it_runs(dask: Dask, tmp_path: Path) -> None:
+async def test_what_a_long_item_says_is_received_while_it_runs(dask: Dask, tmp_path: Path) -> None:
     """Once, in its order, and the rest at its end."""
     go, said = tmp_path / "go", list[Any]()
 

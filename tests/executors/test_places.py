@@ -126,7 +126,7 @@ async def test_run_in_overrides_where_exec_runs() -> None:
     assert (await where(AsyncWhere(run_in="thread"))).startswith("kaygraph")
 
 
-def test_under_run_a_def_exec_with_nothing_beside_it_runs_in_the_calling_thread() -> None:
+def test_under_run_a_def_exec_that_runs_alone_runs_in_the_calling_thread() -> None:
     """A plain sequential graph costs no thread hop."""
     main = threading.current_thread().name
     shared: dict[str, Any] = {}

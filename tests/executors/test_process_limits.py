@@ -164,7 +164,7 @@ async def test_other_errors_under_a_limit_are_as_they_were_raised(run: Runner) -
     assert await run("pid") == pid
 
 
-async def test_other_items_succeed_beside_those_that_grow(run: Runner, tmp_path: Path) -> None:
+async def test_other_items_succeed_next_to_those_that_grow(run: Runner, tmp_path: Path) -> None:
     """Two of six, two at once: four results, two errors, at most two processes."""
     many = asyncio.Semaphore(2)
 

@@ -185,7 +185,7 @@ def test_local_class_and_its_lambdas_work(tmp_path: Path) -> None:
 # --- how processes begin ---
 
 
-def test_script_without_a_guard_is_told_of_it(tmp_path: Path) -> None:
+def test_script_without_a_guard_gets_an_error_about_it(tmp_path: Path) -> None:
     """The process that imports it does not start processes in turn."""
     program = tmp_path / "program.py"
     program.write_text(

@@ -273,7 +273,7 @@ def test_caps_in_any_order_never_lock_up(seed: int) -> None:
     assert len(ended) == 6
 
 
-async def test_line_is_served_by_age_whoever_waits_for_more() -> None:
+async def test_waiters_are_served_by_age_whatever_they_wait_for() -> None:
     """Both are free at the same moment: the one who came first goes first, in whichever line."""
     inner, outer = Permits(1), Permits(1)
     holder = Slot((inner, outer))

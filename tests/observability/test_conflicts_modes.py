@@ -483,7 +483,7 @@ def line(length: int) -> Any:
     return chain
 
 
-def test_nobody_looks_where_nothing_runs_beside(made: list[Any]) -> None:
+def test_nothing_is_checked_where_nothing_runs_in_parallel(made: list[Any]) -> None:
     """A line, a loop, batches, inner graphs, rounds one by one, and forks that are ignored."""
 
     class Items(BatchNode[int, int]):
@@ -517,7 +517,7 @@ def test_nobody_looks_where_nothing_runs_beside(made: list[Any]) -> None:
     assert made == []
 
 
-def test_one_look_is_kept_for_all_who_run_beside(made: list[Any]) -> None:
+def test_the_state_of_a_fork_is_kept_once(made: list[Any]) -> None:
     """However many branches and forks within them: what is kept is kept once a fork."""
     inner = Graph([Writer("c", "c"), Writer("d", "d")], name="inner")
     asyncio.run(parallel(Writer("a", "a"), Writer("b", "b"), inner, all_of(line(2))).run_async({}))

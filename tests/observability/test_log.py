@@ -261,7 +261,7 @@ def test_items_cost_nothing_where_they_have_no_lines() -> None:
     assert Observers([RunLog()]).of_items is not None
 
 
-def test_runs_at_once_are_told_apart() -> None:
+def test_runs_at_once_are_distinguished() -> None:
     """Also by what each is bound to in the context where it began, in threads as well."""
 
     class Tells(ParallelBatchNode[int, None]):

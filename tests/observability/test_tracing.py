@@ -151,7 +151,7 @@ def test_parts_of_a_map_reduce_have_spans(traces: Traces) -> None:
     ]
 
 
-def test_rounds_that_run_at_once_are_told_apart(traces: Traces) -> None:
+def test_rounds_that_run_at_once_are_distinguished(traces: Traces) -> None:
     """The items of a round belong to the node of that round."""
 
     class Rounds(BatchGraph):
@@ -170,7 +170,7 @@ def test_rounds_that_run_at_once_are_told_apart(traces: Traces) -> None:
     ]
 
 
-def test_runs_at_once_with_one_observer_are_told_apart(traces: Traces) -> None:
+def test_runs_at_once_with_one_observer_are_distinguished(traces: Traces) -> None:
     """Each is a trace of its own."""
     observer, both_run = traces.observer(), asyncio.Event()
 

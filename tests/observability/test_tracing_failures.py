@@ -80,7 +80,7 @@ def test_a_node_that_fails_before_its_items_tells_of_it(traces: Traces) -> None:
     assert dict(event.attributes or {})["exception.message"] == "LookupError: no items"
 
 
-def test_an_error_that_cannot_be_told_is_named(traces: Traces) -> None:
+def test_an_error_without_a_text_is_named(traces: Traces) -> None:
     """It takes nothing from the error that its text is one."""
 
     class UntoldError(Exception):

@@ -28,7 +28,7 @@ async def test_a_parallel_batch_has_no_cap() -> None:
     assert at_once == 500
 
 
-async def test_what_runs_beside_a_failure_goes_on() -> None:
+async def test_what_runs_in_parallel_with_a_failure_goes_on() -> None:
     """The error of one item comes out while the others still run."""
     saved: list[int] = []
 

@@ -438,7 +438,7 @@ async def test_scopes_within_a_hook_are_its_own() -> None:
     assert seen == ["its own are over"]
 
 
-async def test_a_scope_around_that_is_cancelled_while_one_within_ends_is_heard() -> None:
+async def test_a_scope_around_that_is_cancelled_while_one_within_ends_is_noticed() -> None:
     """The inner scope takes its own cancellation back and hands on the outer's."""
 
     class Scoped(AsyncNode[Any, Any]):

@@ -344,7 +344,7 @@ async def test_a_loop_of_nodes_that_never_suspend_can_be_cancelled() -> None:
     assert task.cancelled()
 
 
-async def test_whoever_waits_for_a_run_that_has_ended_can_be_cancelled() -> None:
+async def test_a_waiter_for_a_run_that_has_ended_can_be_cancelled() -> None:
     """There is no run left to pass it on to, so it must not get lost."""
     run = Graph(Node()).launch({})
     await asyncio.sleep(100)

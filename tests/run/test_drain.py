@@ -83,7 +83,7 @@ async def test_a_source_that_is_waited_for_is_left_at_once(where: str, workers: 
     assert mapped == [0, 1, 2] if where == "map" else len(shared["done"]) == 3
 
 
-async def test_a_source_that_has_its_say_at_the_end_is_heard() -> None:
+async def test_what_a_source_yields_at_its_end_is_an_item() -> None:
     """What a generator still yields when its wait is ended is an item like any other."""
 
     async def source() -> AsyncIterator[str]:

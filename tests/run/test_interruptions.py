@@ -249,7 +249,7 @@ def test_a_signal_before_or_after_there_is_a_loop_is_not_lost(
     assert shared.get("began", []) == (["Notes"] if moment == "closed" else [])
 
 
-def test_a_signal_is_heard_where_a_hook_listens_to_another_one() -> None:
+def test_a_signal_is_received_where_a_hook_listens_to_another_one() -> None:
     """asyncio has signals written to the loop's own pipe from then on, and knows but that one."""
 
     class Listens(Node):

@@ -290,7 +290,7 @@ def test_a_process_that_never_stops_speaking_is_stopped_in_time() -> None:
         events_of(Many(run_in="process", timeout=0.2, max_workers=1, chunksize=2), OfNodes())
 
 
-def test_in_a_simulation_it_is_heard_as_well() -> None:
+def test_in_a_simulation_it_is_received_as_well() -> None:
     """Where threads are steps of the loop."""
     simulation = simulate(Graph(Def(run_in="thread", on_error="skip")), {"items": ITEMS})
     assert said(simulation.events) == EXPECTED

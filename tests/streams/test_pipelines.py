@@ -189,7 +189,7 @@ async def test_a_cap_of_one_around_a_pipeline_lets_every_stage_work() -> None:
     assert asyncio.get_running_loop().time() == pytest.approx(24)
 
 
-async def test_two_nodes_of_a_class_are_told_apart() -> None:
+async def test_two_nodes_of_a_class_are_distinguished() -> None:
     """The second `Stage` is `Stage-2`, in events and reports."""
     first, second = Stage(), Stage()
     await (Read([1]) | first | second).run_async({})

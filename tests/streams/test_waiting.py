@@ -112,7 +112,7 @@ def test_a_stage_looks_past_a_key_that_is_full(ordered: bool, workers: int) -> N
     assert busy.report.busy_s == 200
 
 
-def test_one_worker_goes_on_with_others_if_told_and_keeps_the_order() -> None:
+def test_one_worker_goes_on_with_others_with_max_waiting_and_keeps_the_order() -> None:
     """With ``max_waiting``, still one at a time."""
     busy = Busy((0,), max_workers=1, max_waiting=10, retry=AGAIN)
     seconds, results = played(Read(range(5)), busy)

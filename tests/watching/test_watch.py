@@ -320,7 +320,7 @@ async def test_drain_ends_the_run_from_the_page() -> None:
         assert not second.begun.is_set()
 
 
-async def test_drain_is_heard_while_a_hook_holds_the_loop() -> None:
+async def test_drain_is_received_while_a_hook_holds_the_loop() -> None:
     """Nothing else begins when it lets go."""
     asked, answered = threading.Event(), threading.Event()
     drained: list[bool] = []
