@@ -192,9 +192,9 @@ def _threads() -> list[threading.Thread]:
 
 def _is_idle(thread: threading.Thread) -> bool:
     """Return whether a thread is that of a ``ThreadPoolExecutor``, and waits for its next call."""
-    queue = pools._threads_queues.get(thread)
+    queue = vars(pools)["_threads_queues"].get(thread)
     frame = sys._current_frames().get(thread.ident or 0)
-    waits = frame is not None and frame.f_code is pools._worker.__code__
+    waits = frame is not None and frame.f_code is vars(pools)["_worker"].__code__
     return waits and queue is not None and queue.empty()
 
 

@@ -251,6 +251,9 @@ def beginner_of(work: Simulated) -> Callable[..., Coroutine[Any, Any, Any]]:
     """Return what begins a node or a coroutine function; ``observers`` watch all runs in it."""
     if isinstance(work, type) or not (isinstance(work, BaseNode) or callable(work)):
         hint = f" Did you mean {work.__name__}()?" if isinstance(work, type) else ""
+        if inspect.iscoroutine(work):
+            work.close()
+            hint = f" Pass {work.__name__} itself, without calling it"
         raise TypeError(
             "what is simulated is a node, a graph or an 'async def' that takes the shared store "
             f"or nothing, got {work!r}.{hint}"

@@ -266,6 +266,16 @@ def test_what_cannot_be_simulated_is_refused(work: Any) -> None:
     assert ("Did you mean Work()?" in str(caught.value)) is (work is Work)
 
 
+def test_a_coroutine_function_that_was_called_already_is_refused() -> None:
+    """The coroutine can run only once, and seeds are many."""
+
+    async def work() -> None:
+        raise AssertionError("it has run")
+
+    with pytest.raises(TypeError, match=r"Pass work itself, without calling it$"):
+        simulate(work())  # type: ignore[arg-type]
+
+
 @pytest.mark.anyio
 async def test_simulate_works_where_a_loop_runs() -> None:
     """The loop around stands still meanwhile and goes on afterwards."""
