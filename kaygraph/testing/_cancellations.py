@@ -3,6 +3,7 @@
 import asyncio
 import gc
 from collections.abc import Callable
+from types import AsyncGeneratorType
 from typing import Any, Protocol
 
 from ._places import awaitables_of, waits_in
@@ -91,11 +92,20 @@ def _handles(task: "asyncio.Task[Any]") -> bool:
 
     The error that a suspended coroutine handles is among what it refers to, for the collector.
     """
-    for awaited in awaitables_of(task.get_coro()):
-        for found in gc.get_referents(awaited):
-            error = found
-            while isinstance(error, BaseException):
-                if isinstance(error, asyncio.CancelledError):
-                    return True
-                error = error.__context__
+    left: list[Any] = [task.get_coro()]
+    while left:
+        for awaited in awaitables_of(left.pop()):
+            for found in gc.get_referents(awaited):
+                if type(found).__name__ in _OF_GENERATORS:
+                    inner = gc.get_referents(found)
+                    left += [one for one in inner if isinstance(one, AsyncGeneratorType)]
+                error = found
+                while isinstance(error, BaseException):
+                    if isinstance(error, asyncio.CancelledError):
+                        return True
+                    error = error.__context__
     return False
+
+
+# What waits for an async generator, and does not say for which.
+_OF_GENERATORS = ("async_generator_asend", "async_generator_athrow")

@@ -1,8 +1,8 @@
 """A task that was cancelled and waits on has swallowed it; one that cleans up and ends has not."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio
@@ -118,6 +118,25 @@ async def cleaning_up_takes_time() -> None:
 
     await cancelled(resource())
     await cancelled(within())
+
+
+@right
+async def an_async_generator_cleans_up() -> None:
+    @asynccontextmanager
+    async def resource() -> AsyncIterator[None]:
+        try:
+            await asyncio.sleep(10)
+            yield
+        except asyncio.CancelledError:
+            await sleeps()  # and swallows it, but does not wait any more after that
+        yield
+
+    async def worker() -> None:
+        with suppress(RuntimeError):
+            async with resource():
+                pass
+
+    await cancelled(worker())
 
 
 @right
