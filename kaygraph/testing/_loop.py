@@ -66,6 +66,7 @@ class VirtualClockLoop(asyncio.BaseEventLoop):
         super().__init__()
         self._seconds = 0.0
         self._called = threading.Event()  # by another thread
+        self._older_threads = frozenset(threading.enumerate())
 
     def time(self) -> float:
         return self._seconds
@@ -145,12 +146,21 @@ class VirtualClockLoop(asyncio.BaseEventLoop):
 
     def _is_called(self) -> bool:
         """Wait for a thread to call, while there is one that may."""
-        threads = _threads()
+        threads = self._threads()
         if threads and all(map(_is_idle, threads)):
             if self._called.wait(IDLE_S):
                 return True
             threads = [thread for thread in threads if not _is_idle(thread)]
         return bool(threads) and self._called.wait(LONGEST_SILENCE_S)
+
+    def _threads(self) -> list[threading.Thread]:
+        """Return the threads that may call: of older daemons, which serve others, none does."""
+        ours = (threading.current_thread(), threading.main_thread())
+        return [
+            each
+            for each in threading.enumerate()
+            if each not in ours and not (each.daemon and each in self._older_threads)
+        ]
 
     def _forget_cancelled_timers(self) -> None:
         timers = self._scheduled
@@ -182,12 +192,6 @@ def run_virtually(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine on a loop of its own whose clock jumps, and return its result."""
     with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
         return runner.run(work)
-
-
-def _threads() -> list[threading.Thread]:
-    """Return the threads that may call the loop: those of pools are not daemons."""
-    ours = (threading.current_thread(), threading.main_thread())
-    return [each for each in threading.enumerate() if not each.daemon and each not in ours]
 
 
 def _is_idle(thread: threading.Thread) -> bool:

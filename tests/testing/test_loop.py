@@ -138,6 +138,24 @@ def test_a_call_that_an_idle_thread_of_a_pool_takes_is_waited_for() -> None:
         assert run_virtually(play()) == sum(range(100))
 
 
+@pytest.mark.parametrize("daemon", [False, True])
+def test_a_thread_that_the_program_has_started_is_waited_for(daemon: bool) -> None:
+    """That of a journal is a daemon, and says when something is committed."""
+
+    async def play() -> str:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[str] = loop.create_future()
+
+        def reply() -> None:
+            time.sleep(0.05)  # the loop has nothing to do by then
+            loop.call_soon_threadsafe(answer.set_result, "hello")
+
+        threading.Thread(target=reply, daemon=daemon).start()
+        return await answer
+
+    assert run_virtually(play()) == "hello"
+
+
 def test_work_in_a_real_thread_comes_back() -> None:
     """A node written `def` runs in a thread of its own on this loop."""
 
