@@ -140,7 +140,7 @@ class Session(Snapshots):
             begin = partial(self.visited, node, frame, begin)
         entry = self.log.entries.get(position.key("decided"))
         if entry is None:
-            return begin
+            return begin if self.turns.are_over else lambda: self._undecided(position, begin)
         status, error = entry[PAYLOAD][index]
         if status == "ok":
             return lambda: self._won(position, begin)
@@ -202,6 +202,24 @@ class Session(Snapshots):
         await self._cut_short(position, begun, turn)
         self.turns.drop(turn)
         raise self.encoding.decode_error(left[PAYLOAD])
+
+    async def _undecided(self, position: Position, begin: Begin[T]) -> T:
+        """Run a branch of a group, and end after everything recorded in the other branches.
+
+        The recorded run came that far: its end may decide the group, which cancels the others.
+        """
+        try:
+            result = await begin()
+        except Exception:
+            await self._after_others(position)
+            raise
+        await self._after_others(position)
+        return result
+
+    async def _after_others(self, position: Position) -> None:
+        turn = self.turns.after(position.path, position.name)
+        if turn is not None:
+            await self._waited(self.turns.take(turn), position)
 
     async def _won(self, position: Position, begin: Begin[T]) -> T:
         """Run a branch of a group, and end when the group was decided: not before its turn."""

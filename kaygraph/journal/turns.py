@@ -99,6 +99,21 @@ class Turns:
         self._queue.append(turn)
         return turn
 
+    def after(self, path: str, name: str) -> Turn | None:
+        """Return a turn after what is recorded below a path; None if nothing is still to come."""
+        if not self._below.get(path):
+            return None
+        below = f"{path}/", f"{path}["
+        last = -1
+        for place, turn in enumerate(self._queue):
+            if turn.recorded and not turn.passed and turn.path.startswith(below):
+                last = place
+        if last < 0:
+            return None
+        following = Turn(b"", path, name, False, False)
+        self._queue.insert(last + 1, following)
+        return following
+
     def is_free(self, turn: Turn) -> bool:
         """Whether ``take`` would not wait."""
         return turn.passed or (self._queue[0] is turn and self._next_prep > self._passed)

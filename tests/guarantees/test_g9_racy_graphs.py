@@ -167,3 +167,11 @@ def test_rounds_take_their_permits_again_without_a_deadlock(
 ) -> None:
     """Two graphs whose rounds, within each other, had given theirs back for the replay."""
     test_a_replay_comes_to_the_same(range(seed, seed + 1), tally)
+
+
+@pytest.mark.parametrize("seed", [726, 931])
+def test_a_branch_that_loses_has_written_what_it_wrote_before(
+    seed: int, tally: Callable[[str, int], None]
+) -> None:
+    """Its group was cancelled from outside between the end of the winner and its own decision."""
+    test_a_replay_comes_to_the_same(range(seed, seed + 1), tally)

@@ -113,6 +113,21 @@ async def test_reaching_a_turn_does_not_take_it() -> None:
     assert turns.missing == "b"
 
 
+async def test_a_turn_after_what_is_below_a_path_comes_before_the_rest() -> None:
+    """That of the path itself is not below it; where nothing is left there is none."""
+    turns = turns_of("a/b", "c", "a/d", "a", "e")
+    following = turns.after("a", "a")
+    assert following is not None
+    for path in ("a/b", "c", "a/d"):
+        assert not turns.is_free(following)
+        turns.drop(turn_of(turns, path))
+    assert turns.is_free(following)
+    await turns.take(following)
+    assert turns.is_free(turn_of(turns, "a"))
+    assert turns.after("a", "a") is None
+    assert turns.after("f", "f") is None
+
+
 async def test_points_that_nobody_asks_for_can_be_skipped() -> None:
     """Up to the first one that is waited for; without one, all."""
     turns = turns_of("a", "b", "c", "d")
