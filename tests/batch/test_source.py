@@ -22,6 +22,7 @@ from kaygraph import (
     ParallelBatchNode,
     Pipeline,
 )
+from kaygraph.run.frame import FRAME
 from kaygraph.testing import cancel_everywhere
 from tests.clock import VIRTUAL, VirtualClockLoop
 
@@ -410,3 +411,27 @@ def test_a_run_may_be_drained_while_its_loop_stands_still() -> None:
         runner.run(ended())
     assert (rows.closed, rows.pulled) == (True, pulled)
     assert len(batch.begun) == pulled
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+async def test_a_run_knows_when_it_waits_for_an_item(workers: int) -> None:
+    """A recorded run that waits for an answer stays as long as it does."""
+    found: list[list[object]] = []
+
+    class Reads(ParallelBatchNode[Any, Any]):
+        async def prep(self, shared: Any) -> AsyncIterator[int]:
+            run, asked = FRAME.get().run, asyncio.Event()
+
+            def look() -> None:
+                found.append([is_reading() for is_reading in run.sources.values()])
+                asked.set()
+
+            asyncio.get_running_loop().call_soon(look)
+            await asked.wait()
+            yield 1
+
+        async def exec(self, item: int) -> int:
+            return item
+
+    await Graph(Reads(max_workers=workers)).run_async({})
+    assert found == [[True]]
