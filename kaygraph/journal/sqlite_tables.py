@@ -203,6 +203,8 @@ class Tables:
             connection.execute("DELETE FROM kaygraph_runs WHERE key = ?", found)
 
     def _checked(self, found: tuple[object, ...]) -> RunRow:
+        if len(found) != len(RunRow._fields):  # a damaged schema is read as another one
+            raise corrupt(self._place, "the table of runs has other columns")
         row = RunRow(*found)  # type: ignore[arg-type]
         if row.checksum != digest_of(*row[:-1]):
             raise corrupt(self._place, f"the entry of run {row.run!r} was changed")

@@ -236,3 +236,15 @@ def test_what_is_cached_and_not_as_it_was_written_is_not_there(place: Path) -> N
     store = SQLiteStore(place / "runs.db")
     assert store.cache_get(b"key") is None
     store.close()
+
+
+def test_a_table_that_is_read_with_other_columns_is_refused(tmp_path: Path) -> None:
+    """A changed byte in the schema can do that."""
+    path = tmp_path / "journal.db"
+    with closing(SQLiteStore(path)) as store:
+        store.claim("a", "Import")
+        connection = store._file._connection
+        assert connection is not None
+        connection.execute("ALTER TABLE kaygraph_runs ADD COLUMN more")
+        with pytest.raises(JournalCorruptError, match="the table of runs has other columns"):
+            store.info("a")
