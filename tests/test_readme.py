@@ -2,6 +2,7 @@
 
 import ast
 import linecache
+import os
 import re
 import sys
 from importlib.util import find_spec
@@ -155,6 +156,18 @@ def test_what_field_notes_refer_to_is_there(named: str) -> None:
     if test:
         functions = re.findall(r"^(?:async )?def (\w+)", (ROOT / path).read_text(), re.MULTILINE)
         assert test in functions
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "findings").glob("*.sh")), ids=lambda path: path.stem
+)
+def test_a_finding_can_be_run_and_stays_by_itself(path: Path) -> None:
+    """It is executable, and works in a folder of its own, which it removes."""
+    script = path.read_text(encoding="utf-8")
+    assert os.access(path, os.X_OK)
+    assert script.startswith("#!/usr/bin/env bash\n")
+    assert "mktemp -d" in script
+    assert "trap" in script
 
 
 def test_rows_of_field_notes_are_whole() -> None:
