@@ -165,9 +165,8 @@ async def results_as_they_complete(tools: Any) -> None:
 # --- async-property -----------------------------------------------------------------------------
 
 
-@example("async-property", "async_property")
-async def loaded_only_once(async_property: Any) -> None:
-    """@async_cached_property: the function is called only once, by however many tasks."""
+def page_of(async_property: Any) -> Any:
+    """Return a page whose text is loaded once, by a call that takes a while."""
     source = Source()
 
     class Page:
@@ -175,30 +174,25 @@ async def loaded_only_once(async_property: Any) -> None:
         async def text(self) -> str:
             return await source()
 
-    page = Page()
+    return Page()
 
-    async def read() -> str:
-        return str(await page.text)
 
-    assert set(await ends(read() for _ in range(3))) == {"key, call 1"}
+async def text_of(page: Any) -> str:
+    return str(await page.text)
+
+
+@example("async-property", "async_property")
+async def loaded_only_once(async_property: Any) -> None:
+    """@async_cached_property: the function is called only once, by however many tasks."""
+    page = page_of(async_property)
+    assert set(await ends(text_of(page) for _ in range(3))) == {"key, call 1"}
 
 
 @example("async-property", "async_property")
 async def the_first_reader_is_cancelled(async_property: Any) -> None:
     """The others get the value when the first reader is cancelled."""
-    source = Source()
-
-    class Page:
-        @async_property.async_cached_property
-        async def text(self) -> str:
-            return await source()
-
-    page = Page()
-
-    async def read() -> str:
-        return str(await page.text)
-
-    first, second, third = (asyncio.create_task(read()) for _ in range(3))
+    page = page_of(async_property)
+    first, second, third = (asyncio.create_task(text_of(page)) for _ in range(3))
     await cancelled(first, 3 * MS)
     assert await asyncio.wait_for(second, 1) == await asyncio.wait_for(third, 1)
 
@@ -206,19 +200,8 @@ async def the_first_reader_is_cancelled(async_property: Any) -> None:
 @example("async-property", "async_property")
 async def set_while_it_loads(async_property: Any) -> None:
     """``page.text = "abc"``: from then on the value is "abc"."""
-    source = Source()
-
-    class Page:
-        @async_property.async_cached_property
-        async def text(self) -> str:
-            return await source()
-
-    page: Any = Page()
-
-    async def read() -> str:
-        return str(await page.text)
-
-    reading = asyncio.create_task(read())
+    page = page_of(async_property)
+    reading = asyncio.create_task(text_of(page))
     await asyncio.sleep(3 * MS)
     page.text = "abc"
     await reading
