@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from random import Random
 from typing import Any, Protocol
+from weakref import ref
 
 from ._places import woken_by
 
@@ -72,8 +73,9 @@ class Priorities:
         self._random = random.random
         self._changes = sorted(random.randrange(1, length + 1) for _ in range(depth - 1))
         self._lowest = 0.0
-        # By the object, which is kept so that another cannot take its address.
-        self._drawn: dict[int, tuple[float, Any]] = {}
+        # By the address, which another object may take later: none is kept, since a task that fails
+        # may be waiting for the garbage collector.
+        self._drawn: dict[int, tuple[float, ref[Any]]] = {}
         self._waited = 0  # for how many turns timers have
         self._running: Any = None
         self._row = 0  # how many steps it has run in a row while others were ready
@@ -99,7 +101,7 @@ class Priorities:
         """Give the one at this place the lowest priority; return the place of the highest."""
         self._lowest -= 1.0
         changed = _owner(ready[place])
-        self._drawn[id(changed)] = (self._lowest, changed)
+        self._drawn[id(changed)] = (self._lowest, ref(changed))
         priorities[place] = self._lowest
         return priorities.index(max(priorities))
 
@@ -121,8 +123,8 @@ class Priorities:
     def _of(self, handle: asyncio.Handle) -> float:
         owner = _owner(handle)
         drawn = self._drawn.get(id(owner))
-        if drawn is None:
-            drawn = self._drawn[id(owner)] = (self._random(), owner)
+        if drawn is None or drawn[1]() is not owner:
+            drawn = self._drawn[id(owner)] = (self._random(), ref(owner))
         return drawn[0]
 
 

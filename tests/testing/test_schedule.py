@@ -1,6 +1,7 @@
 """The order of tasks: what a seed may change, and what it may not."""
 
 import asyncio
+import gc
 from itertools import permutations
 from typing import Any
 
@@ -12,12 +13,12 @@ from kaygraph.testing._schedule import task_of
 SEEDS = range(40)
 
 
-def orders_of(work: Any) -> set[tuple[Any, ...]]:
+def orders_of(work: Any, **settings: Any) -> set[tuple[Any, ...]]:
     """Return what came of a coroutine function under many seeds; it fills a list."""
     found = set()
     for seed in SEEDS:
         noted: list[Any] = []
-        simulate(work, noted, seed=seed)
+        simulate(work, noted, seed=seed, **settings)
         found.add(tuple(noted))
     return found
 
@@ -323,3 +324,24 @@ def test_nobody_waits_for_another_turn_where_the_order_is_that_within_turns() ->
     """Where any order is tried, one may end the group before the other has its turn."""
     assert failed("turns") == {(0, 1), (1, 0)}
     assert failed("any") == {(0, 1), (1, 0), (0,), (1,)}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_task_that_has_failed_is_left_to_the_garbage_collector(seed: int) -> None:
+    """The loop's exception handler gets its error, whatever chooses the order."""
+
+    async def work(noted: list[str]) -> None:
+        async def fail() -> None:
+            raise ValueError
+
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: noted.append(context["message"]))
+        task = asyncio.ensure_future(fail())
+        await asyncio.wait([task])
+        del task
+        await asyncio.sleep(0)
+        gc.collect()
+
+    noted: list[str] = []
+    simulate(work, noted, seed=seed)
+    assert noted == ["Task exception was never retrieved"]
