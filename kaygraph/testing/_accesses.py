@@ -6,6 +6,7 @@ from enum import Enum
 from types import CodeType
 from typing import Any
 
+from ._footprints import Footprints
 from ._ordering import Actor, Ordering
 from ._places import source_line, users_frame
 
@@ -19,6 +20,12 @@ class Part(Enum):
 
     ALL = "the content"
     NEW = "the number of items"  # several may be added in any order, and taken too
+
+
+class Attribute(str):
+    """The name of an attribute; a key may be the same text."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,7 @@ class Record:
     named: Callable[[Hashable], str]
     only: frozenset[Hashable]
     reads: bool
+    number: int = 0  # among all objects of a run whose footprints are followed
     written: dict[Hashable, dict[int, Access]] = field(default_factory=dict)
     read: dict[Hashable, dict[int, Access]] = field(default_factory=dict)
 
@@ -65,6 +73,12 @@ class Accesses:
         self.found: dict[str, None] = {}
         self.classes: dict[Hashable, type] = {}  # that tell of their writes
         self.changed: list[tuple[Any, type]] = []  # objects and the classes that they had
+        self.footprints: Footprints | None = None
+
+    @property
+    def follows_reads(self) -> bool:
+        """Whether reads are followed though nobody wants a report of them."""
+        return self.footprints is not None and self.footprints.only_watched
 
     def end(self) -> None:
         """Follow nothing any more, and give the objects their own classes."""
@@ -73,12 +87,20 @@ class Accesses:
             set_class(watched, cls)
         self.changed.clear()
 
+    def follow(self, watched: object, record: Record) -> None:
+        """Follow what is written and read, from now on."""
+        if self.footprints is not None:
+            record.number = self.footprints.next_number()
+        self.records[id(watched)] = watched, record
+
     def of(self, watched: object) -> Record | None:
         found = self.records.get(id(watched))
         return None if found is None else found[1]
 
     def wrote(self, record: Record, parts: Iterable[Hashable]) -> None:
         """Note a write by who runs now."""
+        if self.footprints is not None:
+            self._touch(record, parts, self.footprints.current.writes)
         actor = self._ordering.current
         for part in parts:
             if record.only and part not in record.only:
@@ -91,11 +113,19 @@ class Accesses:
 
     def has_read(self, record: Record, part: Hashable) -> None:
         """Note a read by who runs now."""
-        if record.only and part not in record.only:
+        if self.footprints is not None:
+            self._touch(record, [part], self.footprints.current.reads)
+        if not record.reads or (record.only and part not in record.only):
             return
         access = _access(self._ordering.current)
         self._compare(record, part, access, record.written, "written and read")
         _keep(record.read, part, access, self._ordering.current)
+
+    def _touch(self, record: Record, parts: Iterable[Hashable], touched: set[Hashable]) -> None:
+        """Note what a step touches: attributes, or the whole content, whose order may matter."""
+        touched.update(
+            (record.number, part if isinstance(part, Attribute) else None) for part in parts
+        )
 
     def _compare(
         self,

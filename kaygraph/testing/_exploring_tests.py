@@ -16,9 +16,10 @@ from ..errors import add_note
 from ._accesses import UnorderedAccessError
 from ._exploring_cases import run_case
 from ._loop import SimulationError
-from ._schedule import Deviation, Schedule
+from ._schedule import Deviation
 from ._shortening import Shortening
 from ._simulated import JITTER_S, SimulationLoop, active, simulating
+from ._step_by_step import schedule_of
 from ._tracing import Tracer
 from .exploration import LINES_SHOWN, SHORTER_RUNS, seeds_of
 from .network.settings import Network, using_network
@@ -153,7 +154,7 @@ class ExploredTest:
     ) -> Found | None:
         settings = self._settings
         run = Simulation(seed, None)
-        schedule = Schedule(seed, planned=planned, order=settings.order)
+        schedule = schedule_of(seed, planned=planned, order=settings.order)
         tracer = Tracer(run.log, swaps=traced, steps=traced)
         loop = SimulationLoop(
             seed, schedule, settings.max_steps, settings.max_seconds, settings.jitter

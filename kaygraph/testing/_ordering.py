@@ -68,7 +68,7 @@ def joined(clock: Clock, other: Clock) -> Clock:
     return {**clock, **later} if later else clock
 
 
-class _Carrier(asyncio.Handle):
+class Carrier(asyncio.Handle):
     """A callback with the clock of the step that has scheduled it."""
 
     __slots__ = ("clock",)
@@ -126,7 +126,7 @@ class Ordering:
     def _call_soon_after(
         self, callback: Callable[..., object], args: Any, context: Context | None
     ) -> asyncio.Handle:
-        handle = _Carrier(callback, args, self._loop, context)
+        handle = Carrier(callback, args, self._loop, context)
         handle.clock = self.current.carry()
         self._loop._ready.append(handle)
         return handle

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ._policies import Option, Policy, policy_of
 
-ORDERS = ("any", "turns", "asyncio")
+ORDERS = ("any", "turns", "steps", "asyncio")
 
 # Among so many timers that are due, the next to fire is chosen.
 MOST_TIMERS = 8
@@ -43,8 +43,9 @@ class Schedule:
         planned: The deviations to take instead of those of the seed.
         order: "any": tasks that are ready run in any order, and may wait for others while these
             take several steps. "turns": in any order within a turn of the loop, and none waits;
-            timers that are due together fire in the same turn. "asyncio": they run in the order in
-            which they became ready; timers and calls in threads alone come sooner or later.
+            timers that are due together fire in the same turn. "steps": see ``StepByStep``.
+            "asyncio": they run in the order in which they became ready; timers and calls in threads
+            alone come sooner or later.
 
     Attributes:
         taken: The deviations so far.
@@ -60,7 +61,7 @@ class Schedule:
         order: str = "any",
     ) -> None:
         if order not in ORDERS:
-            raise ValueError(f"order must be 'any', 'turns' or 'asyncio', got {order!r}")
+            raise ValueError(f"order must be 'any', 'turns', 'steps' or 'asyncio', got {order!r}")
         self.order = order
         self.taken: list[Deviation] = []
         self._choices = 0
@@ -72,6 +73,9 @@ class Schedule:
         if self.active and planned is None:
             self._policy = policy_of(seed)
         self._last = max(self._planned, default=0) if self._planned else None
+
+    def end(self) -> None:
+        """The run has ended; what is cancelled after it goes on in asyncio's order, if need be."""
 
     def steps(
         self, ready: deque[asyncio.Handle], number: int, at: float

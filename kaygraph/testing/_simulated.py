@@ -20,6 +20,7 @@ from ..run.run import Run
 from ._accesses import Accesses
 from ._cancellations import Cancellations
 from ._clocks import virtual_clocks
+from ._footprints import Footprints
 from ._lock_orders import LockOrders
 from ._loop import RESOLUTION_S, EndlessRunError, SimulationError, running_loop
 from ._ordering import Ordering
@@ -93,6 +94,7 @@ class SimulationLoop(NetworkLoop):
         self.task_class: type[asyncio.Task[Any]] = Task
         self.ordering: Ordering | None = None
         self.accesses: Accesses | None = None
+        self.footprints: Footprints | None = None
         self.set_task_factory(_made_task)  # the first step of each is one of the schedule
 
     def alarm(self, at_step: int, call: Callable[[], object]) -> None:
@@ -270,7 +272,6 @@ class SimulationLoop(NetworkLoop):
         return LockOrders()
 
     def swallowed(self) -> list[str]:
-        """Return which tasks have swallowed a cancellation."""
         return self.cancellations.swallowed() if "cancellations" in vars(self) else []
 
     def warnings(self) -> list[str]:
@@ -332,15 +333,14 @@ class SimulationLoop(NetworkLoop):
                 for task in tasks:
                     task.cancel()
                 self.run_until_complete(asyncio.wait(tasks))
-                for task in tasks:
-                    retrieve_exception(task)
             if self.open_generators():
                 self.run_until_complete(self.shutdown_asyncgens())
             self.close_network()
         except SimulationError:  # they will not: that was said, or will be, by whoever looks
-            with suppress(SimulationError):
-                self.close_network()  # a server may wait for its connections to end
+            with suppress(SimulationError):  # a server may wait for its connections to end
+                self.close_network()
         finally:
+            self.forget_errors()  # what comes now was not part of the run
             for task in tasks_of(self):  # given up: closed now, not by the garbage collector
                 task._log_destroy_pending = False  # type: ignore[attr-defined]
                 with suppress(Exception, asyncio.CancelledError):

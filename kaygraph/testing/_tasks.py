@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 # A group that fails cancels its own task, and sees to the rest. It does not always uncancel it.
-_FAILS_GROUP = asyncio.TaskGroup._on_task_done.__code__
+FAILS_GROUP = asyncio.TaskGroup._on_task_done.__code__
 
 
 class Task(asyncio.Task[Any]):
@@ -17,7 +17,7 @@ class Task(asyncio.Task[Any]):
     __slots__ = ()
 
     def cancel(self, msg: Any | None = None) -> bool:
-        if sys._getframe(1).f_code is not _FAILS_GROUP:
+        if sys._getframe(1).f_code is not FAILS_GROUP:
             loop: Any = self.get_loop()
             loop.cancellations.ask(self)
         return super().cancel(msg)

@@ -6,13 +6,15 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
 from reprlib import Repr
-from typing import Any
+from typing import Any, Literal
 
 from .._validation import check_count, check_def
 from ..node.node import BaseNode
-from ._schedule import Deviation, Schedule
+from ._schedule import Deviation
+from ._search import Search, SearchedOrder, following
 from ._shortening import Shortening
 from ._simulated import JITTER_S, MAX_STEPS, simulating
+from ._step_by_step import schedule_of
 from ._tracing import Swap, Tracer
 from .accounting import unaccounted
 from .network.settings import Network, using_network
@@ -76,8 +78,9 @@ class Exploration:
     """The result of ``explore``. It is true if any seed failed: ``assert not found, str(found)``.
 
     Attributes:
-        seeds: The number of seeds.
+        seeds: The number of seeds, or of orders if it was exhaustive.
         failures: The failures, in the order of the seeds.
+        complete: Whether every order was tried; only an exhaustive exploration can say so.
         shortest: The failure to look at first, with no more deviations than it needs: if one of
             them is left out, the run no longer fails. None when no seed failed.
         warnings: What has made no seed fail, and may be wrong: see ``Simulation.warnings``.
@@ -89,9 +92,16 @@ class Exploration:
         failures: list[Failure],
         shortest: Failure | None,
         warnings: Iterable[str] = (),
+        complete: bool | None = None,
     ) -> None:
         self.seeds, self.failures, self.shortest = seeds, failures, shortest
         self.warnings = list(warnings)
+        self.complete = bool(complete)
+        self._of = {
+            None: f"{seeds} seeds",
+            True: f"its {seeds} orders",
+            False: f"the first {seeds} orders",
+        }[complete]
 
     def __bool__(self) -> bool:
         return bool(self.failures)
@@ -103,13 +113,13 @@ class Exploration:
         return iter(self.failures)
 
     def __repr__(self) -> str:
-        return f"<Exploration {len(self.failures)} of {self.seeds} seeds break it>"
+        return f"<Exploration {len(self.failures)} of {self._of} break it>"
 
     def __str__(self) -> str:
         warnings = "".join(f"\nwarning: {warning}" for warning in self.warnings)
         if self.shortest is None:
-            return f"none of {self.seeds} seeds breaks it{warnings}"
-        counts = f"{len(self.failures)} of {self.seeds} seeds break it"
+            return f"none of {self._of} breaks it{warnings}"
+        counts = f"{len(self.failures)} of {self._of} break it"
         return f"{counts}; the shortest:\n{self.shortest}{warnings}"
 
 
@@ -128,6 +138,7 @@ def explore(
     max_steps: int = MAX_STEPS,
     max_seconds: float | None = None,
     network: Network | None = None,
+    exhaustive: bool | Literal["watched"] = False,
 ) -> Exploration:
     """Simulate a coroutine function or a graph with many seeds and collect the failures.
 
@@ -163,18 +174,18 @@ def explore(
         max_steps: As for ``simulate``.
         max_seconds: As for ``simulate``.
         network: As for ``simulate``.
+        exhaustive: Try every order once; ``seeds`` is the most. Orders that differ only in when a
+            sleep has ended are one; with "watched", those that differ only in steps which touch
+            different objects, if all that tasks share is watched or one of asyncio's primitives.
     """
-    listed = seeds_of(seeds)
     check_def("check", check)
     explorer = Explorer(
-        graph, shared, check, allowed, leftovers, watched, order, jitter, max_steps, max_seconds,
-        network,
+        graph, shared, check, allowed, leftovers, watched, "steps" if exhaustive else order, jitter,
+        max_steps, max_seconds, network,
     )  # fmt: skip
-    with simulating():
-        failures = [found for seed in listed if (found := explorer.attempt(seed)) is not None]
-        first = min(failures, key=_length, default=None)
-        shortest = None if first is None else explorer.shortened(first)
-    return Exploration(len(listed), failures, shortest, explorer.warnings)
+    if exhaustive:
+        return explorer.every_order(check_count("seeds", seeds), exhaustive, order)
+    return explorer.every_seed(seeds_of(seeds))
 
 
 def _length(failure: Failure) -> tuple[int, int, int]:
@@ -208,16 +219,55 @@ class Explorer:
         self._begin = beginner_of(work)
         self.warnings: dict[str, None] = {}  # of all runs
 
+    def every_seed(self, seeds: Sequence[int]) -> Exploration:
+        """Run these seeds."""
+        with simulating():
+            failures = [found for seed in seeds if (found := self.attempt(seed)) is not None]
+        return self._summed_up(len(seeds), failures)
+
+    def every_order(self, most: int, kind: Literal[True, "watched"], order: str) -> Exploration:
+        """Run the orders of a program once each, at most so many of them.
+
+        Orders that differ only in when the timer of a sleep has fired are one. With "watched", so
+        are orders that differ only in steps which touch different objects.
+        """
+        if kind not in (True, "watched"):
+            raise ValueError(f"exhaustive must be True, False or 'watched', got {kind!r}")
+        if order not in ("any", "steps"):
+            raise ValueError(f"exhaustive=True tries every order: leave out order={order!r}")
+        search, runs, failures = Search(kind == "watched"), 0, list[Failure]()
+        with simulating(), following(search.only_watched):
+            while search and runs < most:
+                schedule = search.next()
+                failure = self.attempt(0, schedule=schedule)
+                if not schedule.redundant:
+                    runs += 1
+                    failures += [] if failure is None else [failure]
+        return self._summed_up(runs, failures, complete=not search)
+
+    def _summed_up(
+        self, runs: int, failures: list[Failure], complete: bool | None = None
+    ) -> Exploration:
+        first = min(failures, key=_length, default=None)
+        with simulating():
+            shortest = None if first is None else self.shortened(first)
+        return Exploration(runs, failures, shortest, self.warnings, complete)
+
     def attempt(
-        self, seed: int, planned: Iterable[tuple[int, int]] | None = None, traced: bool = False
+        self,
+        seed: int,
+        planned: Iterable[tuple[int, int]] | None = None,
+        traced: bool = False,
+        schedule: SearchedOrder | None = None,
     ) -> Failure | None:
-        """Run a seed; return its failure, or None."""
-        run, tracer = self._run(seed, planned, traced)
+        """Run a seed, or a schedule of a search; return its failure, or None."""
+        run, tracer = self._run(seed, planned, traced, schedule)
         self.warnings.update(dict.fromkeys(run.warnings))
         error = self._complaint(run)
         if error is None:
             return None
-        add_seed(error, seed, schedule=None if planned is None else run.schedule)
+        kept = None if planned is None and schedule is None else run.schedule
+        add_seed(error, seed, schedule=kept, order=self._order)
         run.let_go(error)
         again = None if traced or self._of_graph else lambda: self._again(seed, run.schedule)
         return Failure(seed, error, run.deviations, run, tuple(tracer.swaps), again)
@@ -230,8 +280,9 @@ class Explorer:
             return found is not None and type(found.error) is type(failure.error)
 
         fewer = Shortening(fails, SHORTER_RUNS).of(failure.schedule)
-        whole = len(fewer) == failure.deviations
-        found = self.attempt(failure.seed, None if whole else fewer, traced=True)
+        # Seed 0 has none; those of an exhaustive exploration are no seed's.
+        seeded = len(fewer) == failure.deviations and bool(failure.seed or not fewer)
+        found = self.attempt(failure.seed, None if seeded else fewer, traced=True)
         return failure if found is None else found
 
     def _again(self, seed: int, schedule: Iterable[tuple[int, int]]) -> Simulation:
@@ -239,18 +290,22 @@ class Explorer:
             return self._run(seed, schedule, traced=True)[0]
 
     def _run(
-        self, seed: int, planned: Iterable[tuple[int, int]] | None, traced: bool
+        self,
+        seed: int,
+        planned: Iterable[tuple[int, int]] | None,
+        traced: bool,
+        searched: SearchedOrder | None = None,
     ) -> tuple[Simulation, Tracer]:
         run = Simulation(seed, fresh(self._shared) if self._takes_store else None)
-        schedule = Schedule(seed, planned=planned, order=self._order)
+        schedule = searched or schedule_of(seed, planned=planned, order=self._order)
         tracer = Tracer(run.log, swaps=traced, steps=traced and not self._of_graph)
         if traced or self._of_graph:
             schedule.note = tracer.deviated
         begin = partial(self._begin, observers=(tracer,) if self._watched else ())
         with using_network(self._network):
             played(
-                begin, run, schedule, self._max_steps, self._max_seconds, jitter=self._jitter,
-                tracer=tracer,
+                begin, run, schedule, self._max_steps, self._max_seconds,
+                None if searched is None else searched.follow, self._jitter, tracer,
             )  # fmt: skip
         return run, tracer
 

@@ -16,6 +16,7 @@ from ._loop import EndlessRunError
 from ._places import place_of, tasks_of
 from ._schedule import Deviation, Schedule
 from ._simulated import JITTER_S, MAX_STEPS, SimulationLoop, active, simulating
+from ._step_by_step import schedule_of
 from ._tracing import Entry, Order, Step, Tracer, line_of
 from .capture import capturing, runs_begun
 from .network.settings import Network, using_network
@@ -155,8 +156,8 @@ def simulate(
         schedule: Deviate from the order of asyncio where these say, and not where the seed does:
             ``Simulation.schedule`` or ``Failure.schedule``.
         order: "any": tasks that are ready run in any order, and some wait while others take several
-            steps. "turns": in any order within a turn of the loop, and none waits. "asyncio": in
-            the order of asyncio's own loop; timers and threads alone come sooner or later.
+            steps. "turns": none waits. "steps": each step, callback and timer is chosen when it
+            comes. "asyncio": in the order of asyncio's loop; timers and threads alone differ.
         jitter: How close to each other timers are due, in seconds, that fire in either order.
         max_steps: The most callbacks that the loop runs.
         max_seconds: The maximum duration by the virtual clock; no limit by default.
@@ -170,10 +171,10 @@ def simulate(
     with using_network(network):
         result = play(
             graph, {} if shared is None else shared, seed, observers, watched,
-            Schedule(seed, deviations, schedule, order), max_steps, max_seconds, jitter=jitter,
+            schedule_of(seed, deviations, schedule, order), max_steps, max_seconds, jitter=jitter,
         )  # fmt: skip
     if result.error is not None:
-        add_seed(result.error, seed, deviations, None if schedule is None else result.schedule)
+        add_seed(result.error, seed, deviations, schedule and result.schedule, order)
         raise result.error
     return result
 
@@ -183,9 +184,11 @@ def add_seed(
     seed: int,
     deviations: int | None = None,
     schedule: Iterable[tuple[int, int]] | None = None,
+    order: str = "any",
 ) -> None:
     """Add a note to an error that says how to repeat the run."""
-    rest = "" if deviations is None else f", deviations={deviations}"
+    rest = "" if order != "steps" else ", order='steps'"
+    rest += "" if deviations is None else f", deviations={deviations}"
     if schedule is not None:
         rest += f", schedule={[(choice, option) for choice, option in schedule]}"
     add_note(error, f"simulate(…, seed={seed}{rest}) repeats this run")
@@ -236,6 +239,7 @@ def played(
                 result.action = loop.run_until_complete(task)
             except (Exception, asyncio.CancelledError, BaseExceptionGroup) as error:
                 result.error = error
+            schedule.end()
             result.error = loop.with_unordered(result.error)
             result.seconds, result.steps = loop.time(), loop.steps
             result.schedule = tuple(schedule.taken)

@@ -8,7 +8,7 @@ from inspect import isfunction
 from types import MemberDescriptorType
 from typing import Any, TypeVar
 
-from ._accesses import Accesses, Part, Record, set_class
+from ._accesses import Accesses, Attribute, Part, Record, set_class
 from ._places import path_of, users_frame
 from ._simulated import active_loop
 
@@ -61,10 +61,10 @@ def watch(watched: T, /, *only: Hashable, reads: bool = False) -> T:
     accesses = loop.watched()
     frame = users_frame()
     place = f"{path_of(frame.f_code.co_filename)}:{frame.f_lineno}"
-    followed = _followed(watched, accesses, reads)
+    followed = _followed(watched, accesses, reads or accesses.follows_reads)
     if accesses.of(followed) is None:
         named = _named(type(watched), place)
-        accesses.records[id(followed)] = followed, Record(named, frozenset(only), reads)
+        accesses.follow(followed, Record(named, frozenset(only), reads))
     return followed  # type: ignore[no-any-return]
 
 
@@ -72,17 +72,11 @@ def _named(cls: type, place: str) -> Callable[[Hashable], str]:
     def named(part: Hashable) -> str:
         if isinstance(part, Part):
             return f"{part.value} of the {cls.__name__} that is watched at {place}"
-        if isinstance(part, _Attribute):
+        if isinstance(part, Attribute):
             return f"{cls.__name__}.{part}"
         return f"[{part!r}] of the {cls.__name__} that is watched at {place}"
 
     return named
-
-
-class _Attribute(str):
-    """The name of an attribute; a key may be the same text."""
-
-    __slots__ = ()
 
 
 # --- how a class tells of its writes --------------------------------------------------------------
@@ -133,18 +127,18 @@ def _attributes(cls: Any, accesses: Accesses, reads: bool) -> dict[str, Any]:
     def set_attribute(self: Any, name: str, value: Any) -> None:
         cls.__setattr__(self, name, value)
         if (record := accesses.of(self)) is not None:
-            accesses.wrote(record, [_Attribute(name)])
+            accesses.wrote(record, [Attribute(name)])
 
     def delete_attribute(self: Any, name: str) -> None:
         cls.__delattr__(self, name)
         if (record := accesses.of(self)) is not None:
-            accesses.wrote(record, [_Attribute(name)])
+            accesses.wrote(record, [Attribute(name)])
 
     def get_attribute(self: Any, name: str) -> Any:
         value = cls.__getattribute__(self, name)
         record = accesses.of(self)
         if record is not None and _is_data(self, cls, name):
-            accesses.has_read(record, _Attribute(name))
+            accesses.has_read(record, Attribute(name))
         return value
 
     def reduced(self: Any, protocol: Any) -> Any:
@@ -228,7 +222,12 @@ def _ends(items: dict[Any, Any], last: bool = True) -> list[Hashable]:
     return [next(reversed(items) if last else iter(items))] if items else []
 
 
-_EVERYWHERE = _inner("__iter__", "__len__", "copy")
+_EVERYWHERE = _inner("__iter__", "__reversed__", "__len__", "__eq__", "__ne__", "copy")
+_OF_SETS = _inner(
+    "__iter__", "__len__", "__eq__", "__ne__", "copy", "__and__", "__or__", "__sub__", "__xor__",
+    "__le__", "__lt__", "__ge__", "__gt__", "difference", "intersection", "isdisjoint", "issubset",
+    "issuperset", "symmetric_difference", "union",
+)  # fmt: skip
 
 # For each container: its methods that write, and those that read.
 _METHODS: dict[type, tuple[dict[str, Parts], dict[str, Parts]]] = {
@@ -276,7 +275,7 @@ _METHODS: dict[type, tuple[dict[str, Parts], dict[str, Parts]]] = {
             **_inner("intersection_update", "symmetric_difference_update"),
             **_inner("pop", parts=_new),
         },
-        {"__contains__": _first, **_EVERYWHERE},
+        {"__contains__": _first, **_OF_SETS},
     ),
 }
 

@@ -117,6 +117,11 @@ class NetworkLoop(VirtualClockLoop, _SelectorLoop):
             self._selector.watch(self._made_sockets.open)
         return self._made_sockets
 
+    @property
+    def has_sockets(self) -> bool:
+        """Whether the network was ever used."""
+        return self._made_sockets is not None
+
     def _run_once(self) -> None:
         if self._selector.changed:
             BaseSelectorEventLoop._process_events(self, self._selector.select())  # type: ignore[attr-defined]
