@@ -28,8 +28,9 @@ BUILDING = (
     "flit-core",
 )  # fmt: skip
 
+# On Python 3.11.7, `ast` raises a SystemError while pytest shows the source of some failed tests.
 SETTINGS = (
-    "-q", "--continue-on-collection-errors", "-p", "benchmarks.races.each_seed",
+    "-q", "--tb=line", "--continue-on-collection-errors", "-p", "benchmarks.races.each_seed",
     "-p", "no:cacheprovider", "-o", "addopts=", "-o", "filterwarnings=ignore",
     "-o", "asyncio_default_fixture_loop_scope=function",
 )  # fmt: skip
@@ -174,8 +175,9 @@ def of_examples(results: list[dict[str, Any]]) -> list[object]:
 
 
 def note(package: Package, test: dict[str, Any]) -> str:
-    lines = [line for line in test["error"].splitlines() if line.startswith("E ")]
-    what = " ".join(lines[0].split()[1:]) if lines else test["error"].strip().splitlines()[-1]
+    error = test["error"].partition(": ")[2]
+    lines = [line for line in error.splitlines() if line.startswith("E ")]
+    what = " ".join(lines[0].split()[1:]) if lines else error.strip().splitlines()[-1]
     outcome = f"{test['outcome']}, seed {test['seed']}"
     return f"{package}: {outcome}: {test['test']}: {what[:200]}"
 
