@@ -55,10 +55,16 @@ class Search:
 
     Args:
         only_watched: As for ``Footprints``.
+        most: How many are tried at most; twice as many are kept, since some are given up.
+
+    Attributes:
+        complete: Whether all orders were tried, or are left.
     """
 
-    def __init__(self, only_watched: bool) -> None:
+    def __init__(self, only_watched: bool, most: int) -> None:
         self.only_watched = only_watched
+        self.complete = True
+        self._kept = 2 * most
         self._left: deque[tuple[Choice, int] | None] = deque([None])
 
     def __bool__(self) -> bool:
@@ -70,7 +76,10 @@ class Search:
         return SearchedOrder(self, self._left.popleft())
 
     def add(self, choice: Choice, option: int) -> None:
-        self._left.append((choice, option))
+        if len(self._left) < self._kept:
+            self._left.append((choice, option))
+        else:
+            self.complete = False
 
 
 @contextmanager

@@ -235,7 +235,7 @@ class Explorer:
             raise ValueError(f"exhaustive must be True, False or 'watched', got {kind!r}")
         if order not in ("any", "steps"):
             raise ValueError(f"exhaustive=True tries every order: leave out order={order!r}")
-        search, runs, failures = Search(kind == "watched"), 0, list[Failure]()
+        search, runs, failures = Search(kind == "watched", most), 0, list[Failure]()
         with simulating(), following(search.only_watched):
             while search and runs < most:
                 schedule = search.next()
@@ -243,7 +243,7 @@ class Explorer:
                 if not schedule.redundant:
                     runs += 1
                     failures += [] if failure is None else [failure]
-        return self._summed_up(runs, failures, complete=not search)
+        return self._summed_up(runs, failures, search.complete and not search)
 
     def _summed_up(
         self, runs: int, failures: list[Failure], complete: bool | None = None

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from kaygraph import AsyncNode, Graph
 from kaygraph.testing import UnorderedAccessError, explore, simulate, watch
 from kaygraph.testing._footprints import Footprint
+from kaygraph.testing._search import Choice, Search
 from kaygraph.testing.exploration import Exploration
 from tests.testing.acting import ACTS, Act, program_of
 from tests.testing.races.corpus import RACES
@@ -69,6 +70,20 @@ def test_the_number_of_orders_has_a_limit() -> None:
     found = explore(two_tasks_of_two_steps, exhaustive=True, seeds=5)
     assert not found.complete
     assert str(found) == "none of the first 5 orders breaks it"
+
+
+def test_orders_beyond_the_limit_are_not_kept() -> None:
+    """Each run has others to follow it: a search that kept all would outgrow the memory."""
+    search = Search(only_watched=False, most=3)
+    choice = Choice((), 0)
+    for option in range(1, 7):
+        search.add(choice, option)
+    kept = 0
+    while search:
+        search.next()
+        kept += 1
+    assert kept == 6  # the first run, and five of the six
+    assert not search.complete
 
 
 def test_orders_with_few_deviations_come_first() -> None:
