@@ -147,7 +147,7 @@ from kaygraph.nodes import ParallelHTTPNode
 
 posts = ParallelHTTPNode(
     sys.argv[2], method="POST", reads="orders", writes="answers", raise_for_status=True,
-    max_workers=4, max_retries=8, wait=0.001,
+    max_workers=4, max_retries=50, wait=0.001,  # three requests of seven fail
 )
 # Three of each, which are orders of their own.
 orders = [{"json": number // 3, "repeatable": True} for number in range(int(sys.argv[3]))]

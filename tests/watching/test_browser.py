@@ -238,6 +238,7 @@ async def test_a_link_of_another_site_opens_the_page_with_its_token(tmp_path: Pa
         await runner.setup()
         try:
             await web.TCPSite(runner, "127.0.0.1", 0).start()
+            await tab.until("!document.querySelector('#save').hidden")  # it has asked for all
             await tab.ask("Network.clearBrowserCookies")
             await tab.open(f"http://localhost:{runner.addresses[0][1]}/")
             await tab.js("document.querySelector('a').click()")
