@@ -181,16 +181,20 @@ class Schedule:
             option = self._planned.get(self._choices, 0)
             option = option if option < len(options) else 0
         if self._choices == self._last:
-            self.active = False
+            self._rest()
         self._choices += 1
         if option:
             self.taken.append(Deviation(self._choices - 1, option))
             if len(self.taken) == self._most:
-                self.active = False
+                self._rest()
             if self.note is not None:  # "no timer" is noted as what runs instead
                 named = [ready[0] if each is None else each for each in options]
                 self.note(at, [named[option], *named[:option], *named[option + 1 :]])
         return option
+
+    def _rest(self) -> None:
+        """All choices to come are asyncio's own."""
+        self.active = False
 
 
 def task_of(handle: asyncio.Handle) -> "asyncio.Task[Any] | None":

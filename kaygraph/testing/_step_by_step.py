@@ -8,7 +8,6 @@ from operator import not_
 from typing import Any
 
 from ._loop import RESOLUTION_S
-from ._policies import Option
 from ._schedule import Schedule, task_of
 
 
@@ -78,16 +77,8 @@ class StepByStep(Schedule):
             option = self._policy.step(options, self._turn, False)
         return self._chosen(option, at, options)
 
-    def _chosen(
-        self,
-        option: int,
-        at: float,
-        options: Sequence[Option | str],
-        ready: Sequence[asyncio.Handle] = (),
-    ) -> int:
-        option = super()._chosen(option, at, options, ready)
-        self.active = True  # later turns, too, run one thing each
-        return option
+    def _rest(self) -> None:
+        pass  # later turns, too, run one thing each
 
 
 def schedule_of(
