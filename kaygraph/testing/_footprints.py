@@ -164,8 +164,10 @@ class Footprints:
         return handle
 
     def _timed(self, *args: Any, **settings: Any) -> Any:
+        # It is one of the objects, and still due after those of its moment that were set before.
+        self._loop.timers_set = self.made
         timer = self._call_at(*args, **settings)
-        timer.number = self.next_number()
+        self.made = timer.number
         return timer
 
     def _timer_cancelled(self, timer: Any) -> None:

@@ -88,7 +88,7 @@ class SimulationLoop(NetworkLoop):
         self._jitter = max(jitter, RESOLUTION_S)
         self._alarm_at = max_steps + 1
         self._alarm: Callable[[], object] = self._give_up
-        self._made = self._timers = self._turns = 0
+        self._made = self.timers_set = self._turns = 0
         self._waiting: Sequence[asyncio.Handle] = ()
         self._tasks: WeakSet[asyncio.Task[Any]] = WeakSet()
         self.task_class: type[asyncio.Task[Any]] = Task
@@ -141,9 +141,9 @@ class SimulationLoop(NetworkLoop):
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         self._check_closed()  # type: ignore[attr-defined]
-        self._timers += 1
+        self.timers_set += 1
         timer = Timer(when, callback, args, self, context)
-        timer.number = self._timers
+        timer.number = self.timers_set
         heappush(self._scheduled, timer)
         timer._scheduled = True  # type: ignore[attr-defined]
         return timer

@@ -137,6 +137,22 @@ def test_a_failure_is_reported_as_that_of_a_seed() -> None:
         simulate(main, order="steps", schedule=found.shortest.schedule)
 
 
+@given(st.lists(st.lists(st.sampled_from(ACTS), min_size=1, max_size=3), min_size=2, max_size=2))
+@settings(max_examples=20, deadline=None)
+def test_each_order_is_repeated_by_its_schedule(acts: list[list[Act]]) -> None:
+    """Without footprints, too: what comes of it is the same."""
+    main, ends = program_of(acts), list[object]()
+
+    def fail(end: object) -> bool:
+        ends.append(end)
+        return False
+
+    found = explore(main, exhaustive=True, seeds=30, check=fail, leftovers=True)
+    failures = [each for each in found if not isinstance(each.error, UnorderedAccessError)]
+    for failure, end in zip(failures, ends, strict=False):  # then come those of the shortest
+        assert simulate(main, order="steps", schedule=failure.schedule).action == end
+
+
 def test_nothing_is_logged_of_runs_that_are_given_up(caplog: pytest.LogCaptureFixture) -> None:
     """One is given up after its program has failed: nobody asks for that error."""
 
@@ -189,6 +205,20 @@ def orders_of(main: Main, kind: Kind) -> int:
 def test_steps_that_touch_different_objects_have_one_order() -> None:
     """All that is left is which task ends first."""
     assert orders_of(two_counters, "watched") < orders_of(two_counters, True) / 5
+
+
+def test_what_a_step_makes_is_its_own() -> None:
+    """Another step of another run makes futures and timers of the same numbers."""
+
+    async def main() -> None:
+        async def nap() -> None:
+            await asyncio.sleep(0)
+            await asyncio.sleep(0.01)
+
+        for task in [asyncio.ensure_future(nap()) for _ in range(2)]:
+            await task
+
+    assert orders_of(main, "watched") == 2  # which ends first
 
 
 def test_steps_that_touch_the_same_object_have_all_orders() -> None:
